@@ -1,0 +1,81 @@
+"""Read and write Keras model files without Keras.
+
+Importing refser loads neither NumPy nor h5py: they come with the first file that needs them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from refser.api import load, load_weights, open, save, save_weights
+    from refser.errors import (
+        AccessError,
+        InvalidError,
+        LimitError,
+        MalformedError,
+        Problem,
+        RefserError,
+        UnsafeError,
+        UnsupportedError,
+    )
+    from refser.layouts import ModelFile
+    from refser.limits import Limits
+    from refser.values import ByteRange, Model, Weight, WeightGroup
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "api": ("load", "load_weights", "open", "save", "save_weights"),
+    "errors": (
+        "AccessError",
+        "InvalidError",
+        "LimitError",
+        "MalformedError",
+        "Problem",
+        "RefserError",
+        "UnsafeError",
+        "UnsupportedError",
+    ),
+    "layouts": ("ModelFile",),
+    "limits": ("Limits",),
+    "values": ("ByteRange", "Model", "Weight", "WeightGroup"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "AccessError",
+    "ByteRange",
+    "InvalidError",
+    "LimitError",
+    "MalformedError",
+    "Model",
+    "ModelFile",
+    "Problem",
+    "RefserError",
+    "UnsafeError",
+    "UnsupportedError",
+    "Limits",
+    "Weight",
+    "WeightGroup",
+    "__version__",
+    "load",
+    "load_weights",
+    "open",
+    "save",
+    "save_weights",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,117 @@
+"""open, load, save: what Python code calls.
+
+Spec: spec/introduction.md.  Not here: the layouts (layouts), the command line (cli).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from refser.errors import InvalidError, Problem
+from refser.layouts import LAYOUTS, ModelFile, open_layout
+from refser.limits import DEFAULT_LIMITS, Limits
+from refser.values import Model, Weight
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from refser.values import Array
+
+Path = str | os.PathLike[str]
+
+
+def open(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> ModelFile:
+    """Open any Keras layout, recognised by its content.  Reads the directory of the file and no array.
+
+    Raises `AccessError` when there is nothing to read, `UnsupportedError` for what refser does not do (npz weights,
+    SavedModel), `UnsafeError`, `LimitError`, `MalformedError` or `InvalidError` for what is wrong with the file.
+    """
+    return open_layout(os.fspath(path), limits=limits)
+
+
+def load(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Model:
+    """The whole model in memory: config, metadata, weights, assets.  Raises what `open` raises."""
+    with open(path, limits=limits) as file:
+        return file.load()
+
+
+def save(
+    model: Model,
+    path: Path,
+    *,
+    layout: str | None = None,
+    overwrite: bool = False,
+    max_shard_size: float | None = None,
+) -> None:
+    """Write `model` in the layout that the name stands for, or in `layout`.
+
+    `.keras` is the archive, `.weights.h5` and `.weights.json` (with `max_shard_size` in GiB, as in Keras) its weights,
+    `.json` its config, a name that ends in none of these and has no `.` the directory, `.h5` and `.hdf5` the legacy
+    layout, for a model of that generation.  The place ends up with the old file or the new one, never with half [IO-006].
+
+    Raises `AccessError` when something is there and `overwrite` is false, `InvalidError` for a model that the layout cannot
+    hold.
+    """
+    target = os.fspath(path)
+    name = layout or layout_for(target, model)
+    check_layout(name, model, target)
+    if max_shard_size is not None:
+        if name != "weights-sharded":
+            message = f"a max_shard_size for the layout {name}; only weights-sharded has shards"
+            raise InvalidError(Problem(code="SH-008", message=message, at=target, hint="name it *.weights.json"))
+        LAYOUTS[name].write(model, target, overwrite=overwrite, max_shard_size=max_shard_size)
+    else:
+        LAYOUTS[name].write(model, target, overwrite=overwrite)
+
+
+def load_weights(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> dict[str, Array]:
+    """Every weight by inner path, each an owned, writable array.  Raises what `open` raises."""
+    with open(path, limits=limits) as file:
+        return {inner: weight.array().copy() for inner, weight in file.weights.items()}
+
+
+def save_weights(
+    weights: Mapping[str, npt.ArrayLike], path: Path, *, max_shard_size: float | None = None, overwrite: bool = False
+) -> None:
+    """Write arrays by inner path (`layers/dense/vars/0`) to `.weights.h5`, or to shards (`.weights.json`).
+
+    `max_shard_size` is in GiB, as in Keras.  Raises `InvalidError` for a path or a dtype that the layout cannot hold.
+    """
+    model = Model(weights={inner: Weight.from_array(inner, array) for inner, array in weights.items()})
+    target = os.fspath(path)
+    layout = "weights-sharded" if target.endswith(".weights.json") else "weights-h5"
+    save(model, target, layout=layout, max_shard_size=max_shard_size, overwrite=overwrite)
+
+
+def layout_for(path: str, model: Model) -> str:
+    """The layout that a name stands for.  Raises `InvalidError` when it stands for none [IO-010]."""
+    name = os.path.basename(path.rstrip("/" + os.sep))
+    if path.endswith(("/", os.sep)) or "." not in name:
+        return "keras-dir"
+    for suffix, layout in ((".weights.json", "weights-sharded"), (".json", "config-json"), (".keras", "keras-zip")):
+        if name.endswith(suffix):
+            return layout
+    if name.endswith(".weights.h5"):
+        return "weights-h5"
+    if name.endswith((".h5", ".hdf5")):
+        if model.generation == "legacy" and model.config_json is None:
+            return "legacy-weights-h5"
+        return "legacy-h5"
+    known = ", ".join(layout.example for layout in LAYOUTS.values())
+    message = f"the name {name!r}, which stands for no layout; wanted one like {known}"
+    raise InvalidError(Problem(code="IO-010", message=message, at=path, hint="or name the layout"))
+
+
+def check_layout(name: str, model: Model, path: str) -> None:
+    """Raise `InvalidError` for a layout that does not exist or belongs to the other generation [IO-010]."""
+    if name not in LAYOUTS:
+        message = f"a layout {name!r}; wanted one of {', '.join(LAYOUTS)}"
+        raise InvalidError(Problem(code="IO-010", message=message, at=path))
+    wanted = LAYOUTS[name].generation
+    if wanted not in (None, model.generation):
+        same = ", ".join(other for other, layout in LAYOUTS.items() if layout.generation in (None, model.generation))
+        message = f"a model of the {model.generation} generation for the layout {name}, which is of the {wanted} one"
+        hint = f"choose one of {same}; between the generations Keras itself has to convert"
+        raise InvalidError(Problem(code="IO-010", message=message, at=path, hint=hint))

@@ -1,0 +1,62 @@
+"""What the archive and the directory share: the names of their parts, and which asset paths are allowed.
+
+Spec: spec/keras-zip.md (KZ-001, KZ-010, KZ-011).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from refser import jsonio
+from refser.errors import InvalidError, Problem, UnsafeError, UnsupportedError
+from refser.limits import Limits
+from refser.values import Model
+
+CONFIG, METADATA, WEIGHTS, NPZ, ASSETS = "config.json", "metadata.json", "model.weights.h5", "model.weights.npz", "assets"
+
+
+def parse_metadata(data: bytes | memoryview, *, limits: Limits, at: str) -> Mapping[str, Any]:
+    """metadata.json as an object [KZ-011]."""
+    return jsonio.parse_object(jsonio.decode_text(data, limits=limits, at=at), limits=limits, at=at)
+
+
+def config_bytes(model: Model, path: str) -> bytes:
+    """The config to write, exactly as the model has it, once it is JSON [CF-001, KZ-009]."""
+    if model.config_json is None:
+        message = "a model without a config; wanted one, or a layout of weights only (.weights.h5, .weights.json)"
+        raise InvalidError(Problem(code="KZ-009", message=message, at=path))
+    jsonio.parse_object(model.config_json, limits=Limits(), at=f"{path}: {CONFIG}")
+    return model.config_json.encode("utf-8")
+
+
+def metadata_bytes(model: Model, path: str) -> bytes:
+    """metadata.json to write, as Keras spaces it; nothing is added, no clock is read [KZ-011]."""
+    return jsonio.dump(dict(model.metadata), at=f"{path}: {METADATA}").encode("utf-8")
+
+
+def checked_assets(model: Model, path: str) -> Mapping[str, bytes]:
+    """The assets in name order, once no name leaves `assets/` and none is a folder of another [KZ-010]."""
+    for name in model.assets:
+        if not is_asset_name(name):
+            message = f"an asset named {name!r}; wanted a relative path without '..', '\\', ':' or control characters"
+            raise UnsafeError(Problem(code="KZ-010", message=message, at=path))
+        for at, char in enumerate(name):
+            if char == "/" and name[:at] in model.assets:
+                message = f"the assets {name[:at]!r} and {name!r}, one a folder of the other"
+                raise InvalidError(Problem(code="KZ-010", message=message, at=path))
+    return {name: bytes(model.assets[name]) for name in sorted(model.assets)}
+
+
+def is_asset_name(name: str) -> bool:
+    """Whether the path stays below `assets/` on every system [KZ-010]."""
+    parts = name.split("/")
+    plain = not any(ord(char) < 32 or char in "\\:\x7f" or "\ud800" <= char <= "\udfff" for char in name)
+    return plain and all(part not in ("", ".", "..") for part in parts)
+
+
+def npz_refused(at: str) -> UnsupportedError:
+    """The members of npz weights are pickles [NZ-001]."""
+    message = "weights as npz, whose members are pickles that could run code; wanted model.weights.h5"
+    hint = "save it again from Keras with weights_format='h5'"
+    return UnsupportedError(Problem(code="NZ-001", message=message, at=at, hint=hint))

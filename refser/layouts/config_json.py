@@ -1,0 +1,41 @@
+"""A bare config, as `model.to_json()` gives it.
+
+Spec: spec/config-json.md (CF).  Not here: what the config means (config).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from refser import atomic
+from refser.errors import InvalidError, Problem
+from refser.layouts._parts import config_bytes
+from refser.layouts.model_file import ModelFile
+from refser.limits import Limits
+from refser.values import Generation, Model
+
+_TEXTS = ("keras_version", "backend")
+
+
+def detect_config_json(value: object) -> bool:
+    """A JSON object with a class_name and a config [CF-002]."""
+    return isinstance(value, dict) and isinstance(value.get("class_name"), str) and "config" in value
+
+
+def read_config_json(path: str, text: str, config: Mapping[str, Any], *, limits: Limits) -> ModelFile:
+    """tf.keras puts its version beside the class [CF-003]; such a config is of the older generation."""
+    generation: Generation = "legacy" if "keras_version" in config else "v3"
+    metadata = {name: config[name] for name in _TEXTS if isinstance(config.get(name), str)}
+    return ModelFile(path=path, layout="config-json", generation=generation, config_json=text, metadata=metadata, limits=limits)
+
+
+def write_config_json(model: Model, path: str, *, overwrite: bool = False) -> None:
+    """The config exactly as the model has it [CF-001]."""
+    if model.config_json is None:
+        message = "a model without a config; wanted one"
+        raise InvalidError(Problem(code="CF-002", message=message, at=os.path.basename(path)))
+    data = config_bytes(model, path)
+    with atomic.new_file(path, overwrite=overwrite) as temporary, open(temporary, "wb") as file:
+        file.write(data)

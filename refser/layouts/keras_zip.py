@@ -1,0 +1,88 @@
+"""The `.keras` archive: config.json, metadata.json, model.weights.h5 and assets in one zip.
+
+Spec: spec/keras-zip.md (KZ).  Not here: the zip itself (zipio), the weights inside (weights_h5).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from refser import atomic, jsonio, zipio
+from refser.errors import InvalidError, Problem
+from refser.hdf5 import read_tree, write_tree
+from refser.layouts._parts import (
+    ASSETS,
+    CONFIG,
+    METADATA,
+    NPZ,
+    WEIGHTS,
+    checked_assets,
+    config_bytes,
+    metadata_bytes,
+    npz_refused,
+    parse_metadata,
+)
+from refser.layouts.model_file import Assets, ModelFile
+from refser.layouts.weights_h5 import read_store, store_tree
+from refser.limits import Limits
+from refser.values import Model
+from refser.zipio import Archive
+
+_ANY_SIZE = 1 << 63
+
+
+def detect_keras_zip(archive: Archive) -> bool:
+    """A member config.json at the top, beside weights or metadata [KZ-001]."""
+    return CONFIG in archive.sizes and not {WEIGHTS, NPZ, METADATA}.isdisjoint(archive.sizes)
+
+
+def read_keras_zip(path: str, archive: Archive, *, limits: Limits) -> ModelFile:
+    """Raises the first KZ, WH or H5 requirement that the archive breaks."""
+    sizes = archive.sizes
+    if WEIGHTS not in sizes:
+        if NPZ in sizes:
+            raise npz_refused(f"{archive.name}:{NPZ}")
+        message = f"an archive without {WEIGHTS}; wanted {CONFIG}, {METADATA} and {WEIGHTS}"
+        raise InvalidError(Problem(code="KZ-009", message=message, at=archive.name))
+    config = archive.read(CONFIG, cap=limits.json_bytes, code="LI-001")
+    metadata = archive.read(METADATA, cap=limits.json_bytes, code="LI-001") if METADATA in sizes else b"{}"
+    store = read_store(read_tree(archive.open(WEIGHTS, cap=_ANY_SIZE, code="LI-004"), limits=limits))
+    prefix = f"{ASSETS}/"
+    assets = {name.removeprefix(prefix): size for name, size in sizes.items() if name.startswith(prefix)}
+    others = [name for name in sizes if name not in (CONFIG, METADATA, WEIGHTS) and not name.startswith(prefix)]
+    return ModelFile(
+        path=path,
+        layout="keras-zip",
+        config_json=jsonio.decode_text(config, limits=limits, at=f"{archive.name}:{CONFIG}"),
+        metadata=parse_metadata(metadata, limits=limits, at=f"{archive.name}:{METADATA}"),
+        groups=store.groups,
+        weights=store.weights,
+        assets=Assets(assets, lambda name: archive.read(prefix + name, cap=limits.asset_bytes, code="LI-008")),
+        problems=tuple(_unknown_member(archive, name) for name in others),
+        limits=limits,
+    )
+
+
+def write_keras_zip(model: Model, path: str, *, overwrite: bool = False) -> None:
+    """Members in Keras's order, stored, with fixed times [KZ-002, KZ-012]."""
+    config, metadata, assets = config_bytes(model, path), metadata_bytes(model, path), checked_assets(model, path)
+    tree = store_tree(model)
+    with atomic.new_file(path, overwrite=overwrite) as temporary:
+        weights = f"{temporary}.h5"
+        try:
+            write_tree(weights, tree)
+            with zipio.create(temporary) as archive:
+                archive.write(METADATA, metadata)
+                archive.write(CONFIG, config)
+                with open(weights, "rb") as source, archive.open(WEIGHTS, os.path.getsize(weights)) as member:
+                    shutil.copyfileobj(source, member, 1 << 20)
+                for name, data in assets.items():
+                    archive.write(f"{ASSETS}/{name}", data)
+        finally:
+            atomic.forget(weights)
+
+
+def _unknown_member(archive: Archive, name: str) -> Problem:
+    message = f"a member that no Keras model has, {name!r}, is left alone"
+    return Problem(code="KZ-001", message=message, at=archive.name)

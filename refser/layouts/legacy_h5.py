@@ -1,0 +1,224 @@
+"""The HDF5 files of Keras 1 and 2, which Keras 3 still writes to `.h5`: a whole model, or its weights only.
+
+Spec: spec/legacy-h5.md (LH).  Not here: opening the file (hdf5), which array is which (rules).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from refser import atomic, jsonio
+from refser.errors import InvalidError, Problem
+from refser.hdf5 import Attribute, Dataset, FixedStrings, Group, NewDataset, NewGroup, write_tree
+from refser.layouts.model_file import ModelFile, checked_groups
+from refser.limits import Limits
+from refser.values import Model, Weight, WeightGroup
+
+ATTRIBUTE_BYTES_MAX = 64_512  # Keras's own bound, below the 64 KiB of an HDF5 object header
+_BASE, _TOP, _OPTIMIZER = "model_weights", "top_level_model_weights", "optimizer_weights"
+_TEXTS = ("keras_version", "backend")
+
+
+def detect_legacy_h5(root: Group) -> bool:
+    """A whole model: its config, or a group `model_weights` [LH-001]."""
+    return "model_config" in root.attributes or isinstance(root.children.get(_BASE), Group)
+
+
+def detect_legacy_weights_h5(root: Group) -> bool:
+    """The weights alone: a list of layer names on the root [LH-014]."""
+    return "layer_names" in root.attributes or "layer_names0" in root.attributes
+
+
+def read_legacy_h5(path: str, root: Group, *, limits: Limits) -> ModelFile:
+    """Raises the first LH requirement that the file breaks."""
+    base = root.children.get(_BASE)
+    if not isinstance(base, Group):
+        message = f"a model_config and no group {_BASE}; wanted both"
+        raise InvalidError(Problem(code="LH-004", message=message, at=root.at))
+    weights: dict[str, Weight] = {}
+    groups = list(_read_layers(base, f"{_BASE}/", weights))
+    optimizer = root.children.get(_OPTIMIZER)
+    if isinstance(optimizer, Group):
+        groups.append(_read_group(optimizer, _OPTIMIZER, weights))
+    return ModelFile(
+        path=path,
+        layout="legacy-h5",
+        generation="legacy",
+        config_json=_text(root, "model_config"),
+        training_config=_text(root, "training_config"),
+        metadata=_metadata(base) | _metadata(root),
+        groups=tuple(groups),
+        weights=weights,
+        limits=limits,
+    )
+
+
+def read_legacy_weights_h5(path: str, root: Group, *, limits: Limits) -> ModelFile:
+    """Raises the first LH requirement that the file breaks."""
+    weights: dict[str, Weight] = {}
+    return ModelFile(
+        path=path,
+        layout="legacy-weights-h5",
+        generation="legacy",
+        metadata=_metadata(root),
+        groups=tuple(_read_layers(root, "", weights)),
+        weights=weights,
+        limits=limits,
+    )
+
+
+def write_legacy_h5(model: Model, path: str, *, overwrite: bool = False) -> None:
+    """A whole model.  Raises `InvalidError` for a model that has no config [LH-001]."""
+    if model.config_json is None:
+        message = "a model without a config; wanted one, or the layout legacy-weights-h5"
+        raise InvalidError(Problem(code="LH-001", message=message, at=path))
+    root = NewGroup()
+    for name in _TEXTS:
+        if name in model.metadata:
+            root.attributes[name] = _version_text(model.metadata, name, path)
+    root.attributes["model_config"] = _config_bytes(model.config_json, "model_config", path)
+    if model.training_config is not None:
+        root.attributes["training_config"] = _config_bytes(model.training_config, "training_config", path)
+    _write_layers(root.group(_BASE), model)
+    for group in model.groups:
+        if group.path == _OPTIMIZER:
+            _write_group(root.group(_OPTIMIZER), group, model.weights)
+    with atomic.new_file(path, overwrite=overwrite) as temporary:
+        write_tree(temporary, root)
+
+
+def write_legacy_weights_h5(model: Model, path: str, *, overwrite: bool = False) -> None:
+    """The layers' weights; config and optimizer state have no place in this layout [LH-014]."""
+    root = NewGroup()
+    _write_layers(root, model)
+    with atomic.new_file(path, overwrite=overwrite) as temporary:
+        write_tree(temporary, root)
+
+
+def read_name_list(group: Group, attribute: str) -> list[str]:
+    """Join `attr0`, `attr1`, ... when `attr` itself is absent [LH-007]."""
+    keys = [attribute] if attribute in group.attributes else list(_numbered(group.attributes, attribute))
+    if not keys:
+        message = f"no attribute {attribute!r} and no '{attribute}0'; wanted a list of names"
+        raise InvalidError(Problem(code="LH-005", message=message, at=group.at))
+    names: list[str] = []
+    for key in keys:
+        cells = group.attributes[key]
+        if not isinstance(cells, list) or not all(isinstance(cell, str) for cell in cells):
+            message = f"attribute {key!r} is no list of strings"
+            raise InvalidError(Problem(code="LH-006", message=message, at=group.at))
+        names.extend(cell for cell in cells if isinstance(cell, str))
+    return names
+
+
+def write_name_list(group: NewGroup, attribute: str, names: list[str], *, limit: int = ATTRIBUTE_BYTES_MAX) -> None:
+    """Split only a list too big for one attribute, into the fewest even parts that fit [LH-008]."""
+    cells = [name.encode("utf-8") for name in names]
+    width = max(map(len, cells), default=1)
+    if width > limit or any(b"\0" in cell for cell in cells):
+        message = f"a name of {width:,} bytes in {attribute}; wanted at most {limit:,}, and no NUL"
+        raise InvalidError(Problem(code="LH-009", message=message, at=group.at))
+    if len(cells) * width <= limit:
+        group.attributes[attribute] = cells
+        return
+    for number, part in enumerate(_even_parts(cells, limit)):
+        group.attributes[f"{attribute}{number}"] = FixedStrings(tuple(part), width)
+
+
+def _even_parts(cells: list[bytes], limit: int) -> list[list[bytes]]:
+    """As numpy.array_split, which Keras calls with one part more until every part fits."""
+    width = max(map(len, cells))
+    count = -(-len(cells) * width // limit)
+    while -(-len(cells) // count) * width > limit:
+        count += 1
+    size, longer = divmod(len(cells), count)
+    starts = [number * size + min(number, longer) for number in range(count + 1)]
+    return [cells[start:end] for start, end in itertools.pairwise(starts)]
+
+
+def _numbered(attributes: Mapping[str, Attribute], name: str) -> Iterator[str]:
+    number = 0
+    while f"{name}{number}" in attributes:
+        yield f"{name}{number}"
+        number += 1
+
+
+def _read_layers(base: Group, prefix: str, weights: dict[str, Weight]) -> Iterator[WeightGroup]:
+    """The layers in the order of their list, then the model's own weights [LH-010, LH-011]."""
+    names = read_name_list(base, "layer_names")
+    if len(set(names)) < len(names):
+        raise InvalidError(Problem(code="LH-016", message="layer_names has a name twice", at=base.at))
+    if _TOP in base.children and _TOP not in names:
+        names.append(_TOP)
+    for name in names:
+        group = base.get(name)
+        if not isinstance(group, Group):
+            message = f"layer_names has {name!r} and there is no such group"
+            raise InvalidError(Problem(code="LH-013", message=message, at=base.at))
+        yield _read_group(group, f"{prefix}{name}", weights)
+
+
+def _read_group(group: Group, path: str, weights: dict[str, Weight]) -> WeightGroup:
+    keys = read_name_list(group, "weight_names")
+    for key in keys:
+        dataset = group.get(key)
+        if not isinstance(dataset, Dataset):
+            message = f"weight_names has {key!r} and there is no such array"
+            raise InvalidError(Problem(code="LH-013", message=message, at=group.at))
+        if f"{path}/{key}" in weights:
+            raise InvalidError(Problem(code="LH-016", message=f"weight_names has {key!r} twice", at=group.at))
+        weights[f"{path}/{key}"] = dataset.weight(f"{path}/{key}")
+    return WeightGroup(path=path, name=path.removeprefix(f"{_BASE}/"), keys=tuple(keys))
+
+
+def _write_layers(base: NewGroup, model: Model) -> None:
+    """Names in the model's order; the model's own weights stand outside the list [LH-010, LH-011, LH-015]."""
+    layers = {_layer(group): group for group in checked_groups(model, "LH-015") if group.path != _OPTIMIZER}
+    names = [name for name in layers if name != _TOP]
+    write_name_list(base, "layer_names", names)
+    for text in reversed(_TEXTS):
+        if text in model.metadata:
+            base.attributes[text] = _version_text(model.metadata, text, base.at).encode("utf-8")
+    for name, group in layers.items():
+        _write_group(base.group(name), group, model.weights)
+
+
+def _write_group(target: NewGroup, group: WeightGroup, weights: Mapping[str, Weight]) -> None:
+    write_name_list(target, "weight_names", list(group.keys))
+    for key, path in zip(group.keys, group.weight_paths):
+        target.put(key, NewDataset(weights[path]))
+
+
+def _layer(group: WeightGroup) -> str:
+    """The layer's name: the group's path in a file of weights only, without `model_weights/` in a whole model."""
+    return group.path.removeprefix(f"{_BASE}/")
+
+
+def _text(group: Group, name: str) -> str | None:
+    """A text attribute, stored as bytes or as a string [LH-002, LH-003]."""
+    value = group.attributes.get(name)
+    if name in group.attributes and not isinstance(value, str):
+        message = f"attribute {name!r} is no string"
+        raise InvalidError(Problem(code="LH-002", message=message, at=group.at))
+    return value if isinstance(value, str) else None
+
+
+def _metadata(group: Group) -> dict[str, Any]:
+    texts = {name: _text(group, name) for name in _TEXTS}
+    return {name: text for name, text in texts.items() if text is not None}
+
+
+def _version_text(metadata: Mapping[str, Any], name: str, at: str) -> str:
+    value = metadata[name]
+    if not isinstance(value, str) or "\0" in value:
+        raise InvalidError(Problem(code="LH-001", message=f"{name} is {value!r}; wanted a string without NUL", at=at))
+    return value
+
+
+def _config_bytes(text: str, name: str, at: str) -> bytes:
+    jsonio.parse_object(text, limits=Limits(), at=f"{at}: {name}")  # what no reader takes is not written
+    if "\0" in text:
+        raise InvalidError(Problem(code="LH-002", message=f"a NUL in {name}, where HDF5 would end it", at=at))
+    return text.encode("utf-8")

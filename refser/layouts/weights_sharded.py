@@ -1,0 +1,215 @@
+"""Weights split over several files beside an index, `model.weights.json` and `model_00000.weights.h5` (Keras 3.12 and later).
+
+Spec: spec/weights-sharded.md (SH).  Not here: one file of weights (weights_h5).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from refser import atomic, jsonio
+from refser.errors import AccessError, InvalidError, LimitError, Problem, RefserError, UnsafeError
+from refser.hdf5 import NewGroup, read_tree, write_tree
+from refser.layouts.model_file import ModelFile, checked_groups
+from refser.layouts.weights_h5 import Store, add_group, add_weight, read_store
+from refser.limits import GIB, Limits
+from refser.source import FileSource
+from refser.values import Model, Weight, WeightGroup, dtype_bits, natural
+
+_OWN_SHARD = re.compile(r"(?:[0-9a-f]{12}-)?(.+)_\d{5}\.weights\.h5", re.DOTALL)
+INDEX_SUFFIX = ".weights.json"
+
+
+def detect_weights_sharded(index: object) -> bool:
+    """A JSON object with a `weight_map` [SH-001]."""
+    return isinstance(index, dict) and "weight_map" in index
+
+
+def read_weights_sharded(path: str, index: Mapping[str, Any], *, limits: Limits) -> ModelFile:
+    """Raises the first SH requirement that the index or a shard breaks."""
+    at = os.path.basename(path)
+    places = _weight_map(index, at)
+    names = list(dict.fromkeys(name for files in places.values() for name in files))
+    if len(names) > limits.shards:
+        message = f"an index of {len(names):,} shards; the limit is {limits.shards:,}"
+        raise LimitError(Problem(code="LI-009", message=message, at=at))
+    names = names or _lone_shard(path)
+    shards = {name: read_store(read_tree(_open_shard(path, name, limits), limits=limits)) for name in names}
+    store = _merge(places, shards, at)
+    return ModelFile(path=path, layout="weights-sharded", groups=store.groups, weights=store.weights, limits=limits)
+
+
+def write_weights_sharded(model: Model, path: str, *, max_shard_size: float | None = None, overwrite: bool = False) -> None:
+    """Shards of at most `max_shard_size` GiB, filled in order as Keras fills them; without it, one shard of 5 GiB [SH-008]."""
+    if not path.endswith(INDEX_SUFFIX):
+        message = f"the name {os.path.basename(path)!r} for an index; wanted one that ends in {INDEX_SUFFIX}"
+        raise InvalidError(Problem(code="SH-001", message=message, at=path))
+    base = os.path.basename(path).removesuffix(".json").replace(".weights", "")
+    shards = _split(model, base, 5.0 if max_shard_size is None else max_shard_size)
+    atomic.refuse_existing(path, overwrite)
+    temporaries: dict[str, str] = {}
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        with atomic.translated(path):
+            for shard in shards:
+                temporary = temporaries[shard.name] = atomic.temporary_beside(os.path.join(folder, shard.name))
+                write_tree(temporary, shard.tree)
+                atomic.flush(temporary)
+        stale = _old_shards(path, base) if overwrite else []
+        index = _Index(shards)
+        atomic.new_file_set(path, temporaries, index.text, overwrite=overwrite, stale=stale)
+    finally:
+        for temporary in temporaries.values():
+            atomic.forget(temporary)
+
+
+@dataclass(slots=True)
+class _Shard:
+    name: str
+    tree: NewGroup = field(default_factory=NewGroup)
+    groups: set[str] = field(default_factory=set)
+    paths: dict[str, float] = field(default_factory=dict)  # group path -> bytes as Keras counts them
+
+    def begin(self, group: WeightGroup) -> None:
+        """Add the group, with its name on every part that it has [SH-009]."""
+        if group.path not in self.groups:
+            self.groups.add(group.path)
+            add_group(self.tree, group)
+
+
+@dataclass(slots=True)
+class _Index:
+    shards: Sequence[_Shard]
+
+    def text(self, names: Mapping[str, str]) -> bytes:
+        """The index when the shards have these names [SH-001, SH-007]."""
+        places: dict[str, list[str]] = {}
+        for shard in self.shards:
+            for path in shard.paths:
+                places.setdefault(f"/{path}", []).append(names[shard.name])
+        total = sum((sum(shard.paths.values()) for shard in self.shards), 0.0)
+        weight_map = {path: files[0] if len(files) == 1 else files for path, files in places.items()}
+        index = {"metadata": {"total_size": total if weight_map else 0}, "weight_map": weight_map}
+        return jsonio.dump(index, at="the index", indent=4).encode()
+
+
+def _split(model: Model, base: str, max_shard_size: float) -> list[_Shard]:
+    """Fill one shard after another; a weight that does not fit starts the next [SH-008]."""
+    cap = float(max_shard_size) * GIB
+    if not cap > 0:
+        message = f"a shard size of {max_shard_size} GiB; wanted more than 0"
+        raise InvalidError(Problem(code="SH-010", message=message))
+    shards = [_Shard(f"{base}_00000.weights.h5")]
+    shards[0].tree.group("vars")  # always there, empty or not [WH-002]
+    filled = 0.0
+    for group in checked_groups(model, "WH-010"):
+        shards[-1].begin(group)
+        for key, path in zip(group.keys, group.weight_paths):
+            weight = model.weights[path]
+            size = weight.size * dtype_bits(weight.dtype) / 8
+            if size > cap:
+                message = f"a weight of {size:,.0f} bytes for shards of {cap:,.0f}; wanted a max_shard_size that holds it"
+                raise InvalidError(Problem(code="SH-010", message=message, at=f"/{path}"))
+            filled += size
+            if filled > cap:
+                shards.append(_Shard(f"{base}_{len(shards):05}.weights.h5"))
+                filled = size
+            shards[-1].begin(group)
+            add_weight(shards[-1].tree, group, key, weight)
+            shards[-1].paths[group.path] = shards[-1].paths.get(group.path, 0.0) + size
+    return shards
+
+
+def _weight_map(index: Mapping[str, Any], at: str) -> dict[str, list[str]]:
+    """Group path -> shard names, strings and lists alike [SH-002]."""
+    found: dict[str, list[str]] = {}
+    entries = index.get("weight_map")
+    if not isinstance(entries, dict):
+        message = f"a weight_map that is {type(entries).__name__}; wanted an object of path: file name or list of them"
+        raise InvalidError(Problem(code="SH-001", message=message, at=at))
+    for key, value in entries.items():
+        names = [value] if isinstance(value, str) else value
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            message = f"weight_map[{key!r}] is {value!r}; wanted a file name or a list of them"
+            raise InvalidError(Problem(code="SH-002", message=message, at=at))
+        path = key.removeprefix("/")
+        if path.rpartition("/")[2] != "vars" or path in found:
+            message = f"weight_map has the key {key!r}; wanted each group's path once, /layers/dense/vars"
+            raise InvalidError(Problem(code="SH-002", message=message, at=at))
+        if len(set(names)) < len(names):
+            message = f"weight_map[{key!r}] names one file twice"
+            raise InvalidError(Problem(code="SH-002", message=message, at=at))
+        found[path] = names
+    return found
+
+
+def _open_shard(index: str, name: str, limits: Limits) -> FileSource:
+    """The file `name` beside the index, and nothing else [SH-003, SH-004]."""
+    at = os.path.basename(index)
+    if not name or name in (".", "..") or set(name) & set("/\\\0") or os.path.basename(name) != name or ":" in name:
+        message = f"a shard named {name!r}; wanted a plain file name beside the index"
+        raise UnsafeError(Problem(code="SH-003", message=message, at=at))
+    path = os.path.join(os.path.dirname(index), name)
+    if os.path.islink(path) and not limits.follow_symlinks:
+        hint = "set Limits.follow_symlinks if you trust it"
+        raise UnsafeError(Problem(code="LI-011", message=f"the shard {name!r} is a symbolic link", at=at, hint=hint))
+    try:
+        return FileSource(path)
+    except AccessError as error:
+        if error.problem.code != "IO-001":
+            raise
+        message = f"the index names {name!r} and there is no such file beside it"
+        hint = "fetch all shards into one directory"
+        raise InvalidError(Problem(code="SH-004", message=message, at=at, hint=hint)) from error
+
+
+def _lone_shard(index: str) -> list[str]:
+    """The one shard of an index that maps nothing: it still has the groups and their names."""
+    name = os.path.basename(index).removesuffix(".json").replace(".weights", "") + "_00000.weights.h5"
+    return [name] if os.path.isfile(os.path.join(os.path.dirname(index), name)) else []
+
+
+def _merge(places: Mapping[str, Sequence[str]], shards: Mapping[str, Store], at: str) -> Store:
+    """One store in the order that one file would have."""
+    names: dict[str, str | None] = {}
+    keys: dict[str, list[str]] = {path: [] for path in places}
+    weights: dict[str, Weight] = {}
+    for file, store in shards.items():
+        for group in store.groups:
+            names[group.path] = names.get(group.path) or group.name
+            keys.setdefault(group.path, [])
+            if group.keys and file not in places.get(group.path, ()):
+                message = f"{file!r} has weights in /{group.path}, where the index does not send anybody for them"
+                raise _mismatch(message, at)
+            for key, path in zip(group.keys, group.weight_paths):
+                if path in weights:
+                    raise _mismatch(f"/{path} stands in two shards", at)
+                weights[path] = store.weights[path]
+                keys[group.path].append(key)
+    for path, files in places.items():
+        for file in files:
+            if not any(group.path == path and group.keys for group in shards[file].groups):
+                raise _mismatch(f"weight_map sends /{path} to {file!r}, which has no weights there", at)
+    order = sorted(keys, key=lambda path: [part.encode("utf-8") for part in path.split("/")])
+    groups = tuple(WeightGroup(path=path, name=names.get(path), keys=tuple(natural(keys[path]))) for path in order)
+    return Store(groups=groups, weights={path: weights[path] for group in groups for path in group.weight_paths})
+
+
+def _mismatch(message: str, at: str) -> RefserError:
+    return InvalidError(Problem(code="SH-005", message=message, at=at))
+
+
+def _old_shards(index: str, base: str) -> list[str]:
+    """Files that the index now in place names and that a writer made: what the new set leaves behind [IO-008]."""
+    try:
+        source = FileSource(index)
+        text = jsonio.decode_text(source.view(0, source.size), limits=Limits(), at=index)
+        places = _weight_map(jsonio.parse_object(text, limits=Limits(), at=index), index)
+    except RefserError:
+        return []  # whatever lies there is about to be replaced and names nothing of ours
+    matches = [(name, _OWN_SHARD.fullmatch(name)) for names in places.values() for name in names if "/" not in name]
+    return list(dict.fromkeys(name for name, match in matches if match and match[1] == base))

@@ -1,0 +1,30 @@
+"""Caps on what a file may ask for: sizes, counts, depth.
+
+Spec: spec/limits.md (LI).  Each field is one requirement; a door checks the declared size against it before it allocates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Caps for one `refser.open`.  Sizes are bytes.  Going over one raises `LimitError` with the LI code beside it."""
+
+    json_bytes: int = 16 * MIB  # one JSON text [LI-001]
+    json_depth: int = 512  # nesting of one JSON text [LI-002]
+    zip_members: int = 65_536  # members of one archive [LI-003]
+    inflated_bytes: int = 4 * GIB  # one compressed zip member or HDF5 dataset, decoded [LI-004]
+    hdf5_objects: int = 1_000_000  # groups and datasets of one HDF5 file [LI-005]
+    hdf5_depth: int = 64  # groups inside groups [LI-006]
+    attribute_bytes: int = 64 * MIB  # one HDF5 attribute [LI-007]
+    asset_bytes: int = 4 * GIB  # one asset [LI-008]
+    shards: int = 10_000  # files that one index names [LI-009]
+    unstored_bytes: int = 64 * MIB  # one HDF5 dataset that declares a shape and stores nothing [LI-010]
+    follow_symlinks: bool = False  # inside a model directory, and from an index to its shards [LI-011]
+
+
+DEFAULT_LIMITS = Limits()
