@@ -33,6 +33,8 @@ def _write_dataset(target: h5py.Group, name: str, new: NewDataset) -> None:
     if weight.size:
         raw = np.frombuffer(weight.source.read(), dtype=dataset.dtype).reshape(weight.shape)
         dataset.write_direct(raw) if weight.shape else dataset.__setitem__((), raw[()])
+    if weight.dtype == "float8_e5m2":  # told from e4m3fn by nothing else [VA-003]
+        dataset.attrs["dtype"] = weight.dtype
     for key, value in new.attributes.items():
         dataset.attrs[key] = value
 

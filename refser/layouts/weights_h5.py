@@ -85,8 +85,6 @@ def add_group(root: NewGroup, group: WeightGroup) -> None:
 
 def add_weight(root: NewGroup, group: WeightGroup, key: str, weight: Weight) -> None:
     attributes = {"dtype": "bfloat16"} if weight.dtype == "bfloat16" else {}  # [WH-006]
-    if weight.dtype == "float8_e5m2":  # told from e4m3fn by nothing else [VA-003]
-        attributes = {"dtype": weight.dtype}
     root.group(group.path).put(key, NewDataset(weight, attributes))
 
 

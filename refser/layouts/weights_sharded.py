@@ -72,7 +72,7 @@ class _Shard:
     name: str
     tree: NewGroup = field(default_factory=NewGroup)
     groups: set[str] = field(default_factory=set)
-    paths: dict[str, float] = field(default_factory=dict)  # group path -> bytes as Keras counts them
+    sizes: dict[str, list[float]] = field(default_factory=dict)  # group path -> bytes of each weight, as Keras counts them
 
     def begin(self, group: WeightGroup) -> None:
         """Add the group, with its name on every part that it has [SH-009]."""
@@ -88,12 +88,14 @@ class _Index:
     def text(self, names: Mapping[str, str]) -> bytes:
         """The index when the shards have these names [SH-001, SH-007]."""
         places: dict[str, list[str]] = {}
+        sizes: dict[str, list[float]] = {}
         for shard in self.shards:
-            for path in shard.paths:
+            for path, parts in shard.sizes.items():
                 places.setdefault(f"/{path}", []).append(names[shard.name])
-        total = sum((sum(shard.paths.values()) for shard in self.shards), 0.0)
-        weight_map = {path: files[0] if len(files) == 1 else files for path, files in places.items()}
-        index = {"metadata": {"total_size": total if weight_map else 0}, "weight_map": weight_map}
+                sizes.setdefault(f"/{path}", []).extend(parts)
+        total = sum(size for parts in sizes.values() for size in parts)
+        weight_map = {path: files if len(sizes[path]) > 1 else files[0] for path, files in places.items()}
+        index = {"metadata": {"total_size": float(total) if weight_map else 0}, "weight_map": weight_map}
         return jsonio.dump(index, at="the index", indent=4).encode()
 
 
@@ -120,7 +122,7 @@ def _split(model: Model, base: str, max_shard_size: float) -> list[_Shard]:
                 filled = size
             shards[-1].begin(group)
             add_weight(shards[-1].tree, group, key, weight)
-            shards[-1].paths[group.path] = shards[-1].paths.get(group.path, 0.0) + size
+            shards[-1].sizes.setdefault(group.path, []).append(size)
     return shards
 
 

@@ -1,0 +1,93 @@
+"""What imports what: the rows of the architecture, and what `import refser` does not load."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "refser"
+# A row imports only rows above it; within a row, modules may import each other.
+ROWS = (
+    {"errors", "limits"},
+    {"values", "_narrow_floats"},
+    {"source", "atomic"},
+    {"jsonio", "zipio", "hdf5"},
+    {"layouts"},
+    {"api"},
+    {"cli"},
+)
+ROW_OF = {module: number for number, row in enumerate(ROWS) for module in row}
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or not path.name.startswith("__"))
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("refser"):
+            names = [node.module] if node.module != "refser" else [f"refser.{alias.name}" for alias in node.names]
+            found.update(names)
+        elif isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names if alias.name.startswith("refser"))
+    return {name.split(".")[1] for name in found if "." in name}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_row_imports_only_rows_above_it(path: Path) -> None:
+    home = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    assert {module for module in imports(path) if ROW_OF.get(module, 99) > ROW_OF[home]} <= {"__version__"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_module_stays_small(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= 400
+
+
+def test_only_the_hdf5_door_imports_h5py() -> None:
+    assert [path for path in FILES if "h5py" in path.read_text("utf-8") and path.parent.name == "hdf5"]
+    assert [path for path in FILES if "import h5py" in path.read_text("utf-8") and path.parent.name != "hdf5"] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import refser", {"numpy", "h5py", "keras", "ml_dtypes", "json", "zipfile"}),
+        ("import refser.cli.__main__", {"numpy", "h5py", "keras"}),
+        ("import refser; refser.Limits(); refser.open", {"numpy", "h5py", "keras", "ml_dtypes"}),
+    ],
+)
+def test_import_loads_nothing_heavy(code: str, absent: set[str]) -> None:
+    script = f"{code}\nimport sys; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert absent & set(run.stdout.split()) == set()
+
+
+def test_public_names_are_these() -> None:
+    import refser
+
+    assert set(refser.__all__) == {
+        "AccessError",
+        "ByteRange",
+        "InvalidError",
+        "LimitError",
+        "Limits",
+        "MalformedError",
+        "Model",
+        "ModelFile",
+        "Problem",
+        "RefserError",
+        "UnsafeError",
+        "UnsupportedError",
+        "Weight",
+        "WeightGroup",
+        "__version__",
+        "load",
+        "load_weights",
+        "open",
+        "save",
+        "save_weights",
+    }
+    assert all(getattr(refser, name) is not None for name in refser.__all__)
