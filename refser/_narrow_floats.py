@@ -5,6 +5,7 @@ Spec: spec/values.md (VA-002, VA-003, VA-009).
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def decode(raw: Array, dtype: str) -> Array:
         return narrow
     if dtype == "bfloat16":
         bits = raw.view("<u2").astype("<u4")
-        widened: Array = (bits << np.uint32(16)).view("<f4")
+        widened: Array = np.asarray(bits << np.uint32(16)).view("<f4")  # of a 0-d array << makes a scalar
         return widened
     table = np.array([_float8(code, *_FLOAT8[dtype]) for code in range(256)], dtype="<f4")
     return np.asarray(table[raw.view("u1")])
@@ -40,9 +41,9 @@ def _float8(code: int, exponent_bits: int, fraction_bits: int, infinities: bool)
     fraction = code & ((1 << fraction_bits) - 1)
     top = exponent == (1 << exponent_bits) - 1
     if top and infinities:
-        return sign * float("inf") if fraction == 0 else float("nan")
+        return sign * math.inf if fraction == 0 else math.copysign(math.nan, sign)
     if top and fraction == (1 << fraction_bits) - 1:
-        return float("nan")
+        return math.copysign(math.nan, sign)
     bias = (1 << (exponent_bits - 1)) - 1
     if exponent == 0:
         return sign * fraction * 2.0 ** (1 - bias - fraction_bits)

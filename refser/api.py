@@ -49,7 +49,8 @@ def save(
 
     `.keras` is the archive, `.weights.h5` and `.weights.json` (with `max_shard_size` in GiB, as in Keras) its weights,
     `.json` its config, a name that ends in none of these and has no `.` the directory, `.h5` and `.hdf5` the legacy
-    layout, for a model of that generation.  The place ends up with the old file or the new one, never with half [IO-006].
+    layout, for a model of that generation.  The place ends up with the old file or the new one, never with half [IO-006];
+    the same model gives the same bytes [IO-009].
 
     Raises `AccessError` when something is there and `overwrite` is false, `InvalidError` for a model that the layout cannot
     hold.
@@ -81,7 +82,10 @@ def save_weights(
     """
     model = Model(weights={inner: Weight.from_array(inner, array) for inner, array in weights.items()})
     target = os.fspath(path)
-    layout = "weights-sharded" if target.endswith(".weights.json") else "weights-h5"
+    layout = layout_for(target, model)
+    if layout not in ("weights-h5", "weights-sharded"):
+        message = f"the name {os.path.basename(target)!r} for weights; wanted one that ends in .weights.h5 or .weights.json"
+        raise InvalidError(Problem(code="IO-010", message=message, at=target))
     save(model, target, layout=layout, max_shard_size=max_shard_size, overwrite=overwrite)
 
 

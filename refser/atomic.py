@@ -29,7 +29,7 @@ def temporary_beside(path: str) -> str:
     folder, name = os.path.split(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise AccessError(Problem(code="IO-001", message="no such directory to write to", at=folder, hint="create it first"))
-    return os.path.join(folder, f".{name}.{secrets.token_hex(6)}.tmp")
+    return os.path.join(folder, f".{name[:50]}.{secrets.token_hex(6)}.tmp")  # any name fits that fits itself
 
 
 @contextmanager
@@ -40,10 +40,11 @@ def new_file(path: str, *, overwrite: bool) -> Iterator[str]:
     replaced, or when the file system refuses.
     """
     refuse_existing(path, overwrite)
-    if os.path.isdir(path):
-        message = "a directory is here; wanted a place for a file"
+    if os.path.exists(path) and not os.path.isfile(path):
+        found = "a directory" if os.path.isdir(path) else "a FIFO, a device or a socket"
+        message = f"{found} is here; wanted a place for a file"
         raise AccessError(Problem(code="IO-005", message=message, at=path, hint="remove it or choose another name"))
-    target = os.path.realpath(path)  # a link stays a link to the new file
+    target = os.path.realpath(path)  # a link stays a link to the new file [IO-012]
     temporary = temporary_beside(target)
     try:
         with translated(path):
@@ -61,9 +62,9 @@ def new_file(path: str, *, overwrite: bool) -> Iterator[str]:
 
 @contextmanager
 def new_directory(path: str, *, overwrite: bool, members: Collection[str]) -> Iterator[str]:
-    """The same for a directory: it is built beside `path` and swapped in whole [IO-007].
+    """The same for a directory: it is built beside `path` and swapped in whole [IO-011].
 
-    `members` are the names that the layout has at the top: a directory with anything else in it is never replaced.
+    `members` are the names that the layout has at the top: a directory with anything else in it is never replaced [IO-007].
     """
     refuse_existing(path, overwrite)
     if os.path.lexists(path) and not os.path.isdir(path):

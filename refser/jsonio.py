@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -15,8 +16,8 @@ from typing import Any, NoReturn
 from refser.errors import InvalidError, LimitError, MalformedError, Problem
 from refser.limits import Limits
 
-# A string (one that never ends runs to the end of the text), or a bracket.  Linear: no two branches match the same character.
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[{\]}]', re.DOTALL)
+# A quote, an escape or a bracket.  Not a whole string: a repeat over its escapes would cost memory for each of them.
+_TOKEN = re.compile(r'\\.|["\[{\]}]', re.DOTALL)
 _DIGITS_MAX = 4_300  # what Python converts in one go
 
 
@@ -75,6 +76,15 @@ def parse(text: str, *, limits: Limits, at: str) -> Any:
         raise LimitError(Problem(code="LI-002", message="JSON nested deeper than this Python can read", at=at)) from error
 
 
+def encode_text(text: str, *, at: str) -> bytes:
+    """The bytes of a JSON file that is `text`, exactly; the inverse of `decode_text` [JS-001]."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        message = f"character {error.start} is a lone surrogate, which UTF-8 cannot hold"
+        raise InvalidError(Problem(code="JS-001", message=message, at=at)) from error
+
+
 def dump(value: Any, *, at: str, indent: int | None = None) -> str:
     """JSON text as Keras writes it: `json.dumps` with its default separators, ASCII only [JS-007]."""
     try:
@@ -93,6 +103,11 @@ def parse_object(text: str, *, limits: Limits, at: str) -> Mapping[str, Any]:
     return value
 
 
+def check_object(text: str, *, at: str) -> Mapping[str, Any]:
+    """`parse_object` before writing, without the caps that only a reader has."""
+    return parse_object(text, limits=Limits(json_bytes=sys.maxsize, json_depth=sys.maxsize), at=at)
+
+
 def _kind(value: object) -> str:
     names = {list: "array", str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"}
     return names.get(type(value), "object")
@@ -100,10 +115,14 @@ def _kind(value: object) -> str:
 
 def _check_depth(text: str, limits: Limits, at: str) -> None:
     """Count brackets outside strings: the parser recurses on them, so the cap comes first [LI-002]."""
-    depth = 0
+    depth, in_string = 0, False
     for token in _TOKEN.finditer(text):
         first = token[0][0]
-        if first in "[{":
+        if first == '"':
+            in_string = not in_string
+        elif in_string:
+            continue
+        elif first in "[{":
             depth += 1
             if depth > limits.json_depth:
                 message, hint = f"JSON nested over {limits.json_depth} deep", "raise Limits.json_depth if you trust the file"

@@ -5,6 +5,7 @@ Spec: spec/files.md (IO).  Not here: what the bytes mean (zipio, hdf5, jsonio), 
 
 from __future__ import annotations
 
+import errno
 import io
 import mmap
 import os
@@ -94,7 +95,7 @@ class SourceFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}[whence]
         if base + offset < 0:
-            raise ValueError("seek before the start")
+            raise OSError(errno.EINVAL, "seek before the start")  # as a file does: zipfile counts on it
         self._at = base + offset
         return self._at
 

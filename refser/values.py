@@ -6,14 +6,15 @@ NumPy is imported inside functions, so that listing a file never loads it.
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from refser import jsonio
 from refser.errors import InvalidError, Problem, UnsupportedError
+from refser.limits import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -212,8 +213,10 @@ class Model:
 
     @property
     def config(self) -> Any:
-        """The parsed config, or None."""
-        return None if self.config_json is None else json.loads(self.config_json)
+        """The config as parsed JSON, or None.  Raises the first JS requirement that the text breaks."""
+        if self.config_json is None:
+            return None
+        return jsonio.parse_object(self.config_json, limits=DEFAULT_LIMITS, at="config")
 
     @property
     def arrays(self) -> dict[str, Array]:
@@ -224,9 +227,10 @@ class Model:
 def groups_of(weights: Iterable[str], generation: Generation) -> tuple[WeightGroup, ...]:
     """The groups that hold `weights` (inner paths), in the order of first use; names are not known.
 
-    Raises `InvalidError` for a path that fits no group [WH-001, LH-010].
+    A v3 model's own group `vars` is always there, and first [WH-002].  Raises `InvalidError` for a path
+    that fits no group [WH-001, LH-010].
     """
-    found: dict[str, list[str]] = {"vars": []} if generation == "v3" else {}  # the model's own, always there [WH-002]
+    found: dict[str, list[str]] = {"vars": []} if generation == "v3" else {}
     for path in weights:
         head, key = split_v3_path(path) if generation == "v3" else split_legacy_path(path)
         found.setdefault(head, []).append(key)

@@ -5,6 +5,7 @@ Spec: spec/keras-zip.md (KZ), spec/limits.md (LI).  Not here: which members a mo
 
 from __future__ import annotations
 
+import lzma
 import re
 import stat
 import struct
@@ -22,10 +23,13 @@ _EOCD, _EOCD_SIZE, _COMMENT_MAX = b"PK\x05\x06", 22, 0xFFFF
 _LOCAL, _LOCAL_SIZE, _CENTRAL_SIZE = b"PK\x03\x04", 30, 46
 _ENCRYPTED, _PATCHED, _UTF8 = 0x41, 0x20, 0x800
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-_CHUNK = 1 << 20
+_CHUNK, _SMALL_CHUNK = 1 << 20, 1 << 12
 _DRIVE = re.compile(r"[A-Za-z]:")
 # What zipfile and the decompressors raise on bad bytes; anything else would be a bug of ours.
-_BAD_BYTES = (zipfile.BadZipFile, zlib.error, EOFError, OSError, struct.error, ValueError, NotImplementedError, RuntimeError)
+_BAD_BYTES = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, struct.error),
+    *(ValueError, NotImplementedError, RuntimeError, MemoryError),
+)
 
 
 def is_zip(source: Source) -> bool:
@@ -122,14 +126,21 @@ class Archive:
         return int(info.header_offset + _LOCAL_SIZE + name_size + extra_size)
 
     def _inflate(self, info: zipfile.ZipInfo) -> bytes:
-        """At most the declared size, which is under its cap already: a member that goes on lied [KZ-005]."""
+        """At most the declared size, which is under its cap already [KZ-005]; one that goes on fails its CRC-32 [KZ-008]."""
         pieces, left = [], info.file_size
+        # zipfile bounds only what deflate gives back: of bzip2 and lzma it inflates in one go as many bytes as are asked for
+        chunk = _CHUNK if info.compress_type == zipfile.ZIP_DEFLATED else _SMALL_CHUNK
         try:
             with self._zip.open(info) as stream:
-                while left and (piece := stream.read(min(left, _CHUNK))):
+                while left and (piece := stream.read(min(left, chunk))):
                     pieces.append(piece)
                     left -= len(piece)
         except (*_BAD_BYTES, zipfile.LargeZipFile) as error:
+            if isinstance(error, zipfile.BadZipFile) and str(error).startswith("Bad CRC-32"):
+                message = "bytes whose CRC-32 is not the directory's, at the size that the directory says"
+                raise MalformedError(
+                    Problem(code="KZ-008", message=message, at=self._at(info), hint="the file is damaged")
+                ) from error
             raise self._malformed(f"member {info.filename!r} cannot be inflated: {error}") from error
         if left:
             message = f"{info.file_size - left:,} bytes; the directory says {info.file_size:,}"

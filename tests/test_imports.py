@@ -13,9 +13,10 @@ PACKAGE = Path(__file__).parents[1] / "refser"
 # A row imports only rows above it; within a row, modules may import each other.
 ROWS = (
     {"errors", "limits"},
+    {"jsonio"},
     {"values", "_narrow_floats"},
     {"source", "atomic"},
-    {"jsonio", "zipio", "hdf5"},
+    {"zipio", "hdf5"},
     {"layouts"},
     {"api"},
     {"cli"},

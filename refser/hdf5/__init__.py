@@ -4,7 +4,7 @@ Spec: spec/hdf5.md (H5).  Not here: what Keras keeps in the tree (layouts).
 """
 
 from refser.errors import MalformedError, Problem
-from refser.hdf5._tree import Attribute, Dataset, FixedStrings, Group, NewDataset, NewGroup
+from refser.hdf5._tree import Attribute, Dataset, FixedStrings, Group, NewDataset, NewGroup, is_text
 from refser.limits import Limits
 from refser.source import Source
 
@@ -19,6 +19,7 @@ __all__ = [
     "NewDataset",
     "NewGroup",
     "find_superblock",
+    "is_text",
     "read_tree",
     "write_tree",
 ]
@@ -63,7 +64,13 @@ def _declared_end(source: Source) -> int:
 
 
 def write_tree(path: str, root: NewGroup) -> None:
-    """A new HDF5 file at `path` with everything of `root`; the same tree gives the same bytes [H5-010]."""
+    """A new HDF5 file at `path` with everything of `root`; the same tree gives the same bytes [H5-010, H5-015].
+
+    Raises `OSError` when the file system refuses.
+    """
     from refser.hdf5 import _writer
 
-    _writer.write_tree(path, root)
+    try:
+        _writer.write_tree(path, root)
+    except RuntimeError as error:  # as h5py reports a full disk that it meets on closing
+        raise OSError(str(error)) from error

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _BAD_BYTES = (OSError, RuntimeError, ValueError, KeyError, TypeError, UnicodeError, OverflowError, MemoryError)
 _FILTERS = {1, 2, 3}  # deflate, shuffle, fletcher32: what libhdf5 itself brings
 _NUMBERS = {kind: name for name, (kind, _) in DTYPES.items() if kind[0] in "biufc"}
-_OPAQUE = {2: "bfloat16", 1: "float8_e4m3fn"}  # by size, where no attribute says otherwise [VA-002, VA-003]
+_OPAQUE = {2: "bfloat16", 1: "float8_e4m3fn"}  # by size, where no attribute says otherwise [VA-003, VA-005]
 
 
 def read_tree(source: Source, *, limits: Limits) -> Group:
@@ -49,7 +49,7 @@ class _Walk:
         root_id = self._guard("/", h5py.h5g.open, self._file.id, b"/")
         root, children = self._group(root_id, "/")
         seen = {self._address(root_id, "/")}
-        todo = [(root_id, children, "/", 1)]  # a group, the mapping to fill, its path with a slash behind, its depth
+        todo = [(root_id, children, "/", 0)]  # a group, the mapping to fill, its path with a slash behind, its depth
         while todo:
             group_id, into, path, depth = todo.pop()
             for name in self._names(group_id, path):
@@ -87,7 +87,7 @@ class _Walk:
 
     def _names(self, group_id: h5g.GroupID, path: str) -> list[str]:
         names = []
-        for raw in self._guard(path, list, group_id):
+        for raw in sorted(self._guard(path, list, group_id)):  # whatever order the file tracks [H5-018]
             try:
                 name = raw.decode("utf-8")
             except UnicodeDecodeError as error:
@@ -139,7 +139,7 @@ class _Walk:
         return tuple(int(n) for n in self._guard(path, space.get_simple_extent_dims))
 
     def _kind(self, dataset_id: h5d.DatasetID, path: str) -> _Kind:
-        """The Keras dtype, and whether the stored bytes are NumPy's of that dtype as they are."""
+        """The Keras dtype, and whether the stored bytes are NumPy's of that dtype as they are [VA-006, VA-012]."""
         type_id = self._guard(path, dataset_id.get_type)
         if isinstance(type_id, h5py.h5t.TypeOpaqueID):
             declared = self._attributes(dataset_id, path).get("dtype")
@@ -180,7 +180,7 @@ class _Walk:
         stored = self._guard(path, dataset_id.get_storage_size)
         cap, code = (self._limits.inflated_bytes, "LI-004") if stored else (self._limits.unstored_bytes, "LI-010")
         if kind.name == "string":
-            return self._strings(dataset_id, kind, shape, path, cap)
+            return self._strings(dataset_id, kind, shape, path, cap, code)
         if nbytes > cap:
             message = f"{nbytes:,} bytes declared, {stored:,} stored; the limit is {cap:,}"
             raise LimitError(Problem(code=code, message=message, at=at))
@@ -195,12 +195,14 @@ class _Walk:
             self._guard(path, dataset_id.read, h5py.h5s.ALL, h5py.h5s.ALL, array, target)
         return array.tobytes()
 
-    def _strings(self, dataset_id: h5d.DatasetID, kind: _Kind, shape: tuple[int, ...], path: str, cap: int) -> Dataset:
+    def _strings(
+        self, dataset_id: h5d.DatasetID, kind: _Kind, shape: tuple[int, ...], path: str, cap: int, code: str
+    ) -> Dataset:
         """Strings of any storage as cells of one length; the length of variable ones is known only after reading."""
         count = math.prod(shape)
         if count * max(16, kind.size) > cap:
             message = f"{count:,} strings; the limit is {cap:,} bytes"
-            raise LimitError(Problem(code="LI-004", message=message, at=self._at(path)))
+            raise LimitError(Problem(code=code, message=message, at=self._at(path)))
         cells = self._guard(path, lambda: np.asarray(h5py.Dataset(dataset_id)[()], dtype=object).reshape(-1).tolist())
         longest = max((len(cell) for cell in cells), default=0) or 1
         if count * longest > cap:
@@ -258,7 +260,7 @@ def _attribute_size(attribute: h5a.AttrID) -> int:
 
 
 def _attribute_value(attribute: h5a.AttrID) -> Attribute:
-    """Strings and numbers, scalar or in one dimension; None for the rest."""
+    """Strings and numbers, scalar or in one dimension; None for the rest [H5-017]."""
     space, type_id = attribute.get_space(), attribute.get_type()
     if space.get_simple_extent_type() == h5py.h5s.NULL:
         return None

@@ -9,7 +9,7 @@ from typing import Union
 from refser.errors import InvalidError, Problem, RefserError
 from refser.values import ByteRange, Weight
 
-# A scalar string or number, a list of them for one dimension, None for an attribute of another kind [H5-009].
+# A scalar string or number, a list of them for one dimension, None for an attribute of another kind [H5-009, H5-017].
 Attribute = Union[str, int, float, "list[str]", "list[int]", "list[float]", None]
 
 
@@ -64,7 +64,7 @@ class NewGroup:
 
     Attributes: `str` is written as one variable-length UTF-8 string, `bytes` as variable-length ASCII, a list of bytes as
     one dimension of variable-length ASCII strings (an empty list as float64 of shape (0,)), `FixedStrings` as null-padded
-    cells of one length [H5-010].
+    cells of one length [H5-016].
     """
 
     at: str = "/"
@@ -85,7 +85,9 @@ class NewGroup:
 
     def put(self, path: str, dataset: NewDataset) -> None:
         """Add an array at `a/b/c`, relative to this group."""
-        head, _, name = path.rpartition("/")
+        head, slash, name = path.rpartition("/")
+        if slash:
+            _check_name(head.partition("/")[0], f"{self.at}{path}")  # "/x" is not "x"
         parent = self.group(head)
         _check_name(name, f"{parent.at}{name}")
         if name in parent.children:
@@ -110,4 +112,9 @@ def _check_name(name: str, at: str) -> None:
 
 def is_link_name(name: str) -> bool:
     """Whether a link of this name means only itself, in HDF5 and where somebody makes a path of it [H5-008]."""
-    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
+    return name not in ("", ".", "..") and "/" not in name and is_text(name)
+
+
+def is_text(value: str) -> bool:
+    """Whether HDF5 can hold the string: UTF-8 without NUL."""
+    return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)

@@ -33,14 +33,14 @@ def _write_dataset(target: h5py.Group, name: str, new: NewDataset) -> None:
     if weight.size:
         raw = np.frombuffer(weight.source.read(), dtype=dataset.dtype).reshape(weight.shape)
         dataset.write_direct(raw) if weight.shape else dataset.__setitem__((), raw[()])
-    if weight.dtype == "float8_e5m2":  # told from e4m3fn by nothing else [VA-003]
+    if weight.dtype == "float8_e5m2":  # told from e4m3fn by nothing else [VA-004]
         dataset.attrs["dtype"] = weight.dtype
     for key, value in new.attributes.items():
         dataset.attrs[key] = value
 
 
 def stored_dtype(weight: Weight) -> np.dtype[np.generic]:
-    """The stored element type: HDF5 opaque for the dtypes that NumPy lacks [VA-002, VA-003]."""
+    """The stored element type: HDF5 opaque for the dtypes that NumPy lacks [VA-003, VA-005].  Byte order is kept [VA-010]."""
     kind = DTYPES[weight.dtype][0]
     if weight.dtype == "string":
         kind = f"S{max(1, weight.nbytes // max(1, weight.size))}"

@@ -5,7 +5,7 @@ Spec: spec/keras-zip.md (KZ-001, KZ-010, KZ-011).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from refser import jsonio
@@ -22,12 +22,12 @@ def parse_metadata(data: bytes | memoryview, *, limits: Limits, at: str) -> Mapp
 
 
 def config_bytes(model: Model, path: str) -> bytes:
-    """The config to write, exactly as the model has it, once it is JSON [CF-001, KZ-009]."""
+    """The config to write, exactly as the model has it, once it is JSON [CF-004, KZ-009]."""
     if model.config_json is None:
         message = "a model without a config; wanted one, or a layout of weights only (.weights.h5, .weights.json)"
         raise InvalidError(Problem(code="KZ-009", message=message, at=path))
-    jsonio.parse_object(model.config_json, limits=Limits(), at=f"{path}: {CONFIG}")
-    return model.config_json.encode("utf-8")
+    jsonio.check_object(model.config_json, at=f"{path}: {CONFIG}")
+    return jsonio.encode_text(model.config_json, at=f"{path}: {CONFIG}")
 
 
 def metadata_bytes(model: Model, path: str) -> bytes:
@@ -36,16 +36,21 @@ def metadata_bytes(model: Model, path: str) -> bytes:
 
 
 def checked_assets(model: Model, path: str) -> Mapping[str, bytes]:
-    """The assets in name order, once no name leaves `assets/` and none is a folder of another [KZ-010]."""
-    for name in model.assets:
+    """The assets to write, in name order [KZ-010]."""
+    check_asset_names(model.assets, path)
+    return {name: bytes(model.assets[name]) for name in sorted(model.assets)}
+
+
+def check_asset_names(names: Collection[str], at: str) -> None:
+    """Raise unless every name stays below `assets/` and none is a folder of another [KZ-010]."""
+    for name in names:
         if not is_asset_name(name):
             message = f"an asset named {name!r}; wanted a relative path without '..', '\\', ':' or control characters"
-            raise UnsafeError(Problem(code="KZ-010", message=message, at=path))
-        for at, char in enumerate(name):
-            if char == "/" and name[:at] in model.assets:
-                message = f"the assets {name[:at]!r} and {name!r}, one a folder of the other"
-                raise InvalidError(Problem(code="KZ-010", message=message, at=path))
-    return {name: bytes(model.assets[name]) for name in sorted(model.assets)}
+            raise UnsafeError(Problem(code="KZ-010", message=message, at=at))
+        for end, char in enumerate(name):
+            if char == "/" and name[:end] in names:
+                message = f"the assets {name[:end]!r} and {name!r}, one a folder of the other"
+                raise InvalidError(Problem(code="KZ-010", message=message, at=at))
 
 
 def is_asset_name(name: str) -> bool:

@@ -32,10 +32,13 @@ def read_config_json(path: str, text: str, config: Mapping[str, Any], *, limits:
 
 
 def write_config_json(model: Model, path: str, *, overwrite: bool = False) -> None:
-    """The config exactly as the model has it [CF-001]."""
+    """The config exactly as the model has it [CF-004], once it is one [CF-002]."""
     if model.config_json is None:
         message = "a model without a config; wanted one"
         raise InvalidError(Problem(code="CF-002", message=message, at=os.path.basename(path)))
     data = config_bytes(model, path)
+    if not detect_config_json(model.config):
+        message = "a config without class_name or config; wanted both"
+        raise InvalidError(Problem(code="CF-002", message=message, at=os.path.basename(path)))
     with atomic.new_file(path, overwrite=overwrite) as temporary, open(temporary, "wb") as file:
         file.write(data)

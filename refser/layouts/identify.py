@@ -18,6 +18,7 @@ from refser.source import FileSource, Source, kind_of
 _WANTED = "wanted a Keras model (.keras, .h5, .weights.h5, .weights.json, a model directory or a config)"
 _LFS = b"version https://git-lfs.github.com/spec/"
 _HTML = re.compile(rb"\s*(?:<!--.*?-->\s*)?<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+_MARKED_JSON = (b"\xef\xbb\xbf{", b"\xff\xfe{\0", b"\xfe\xff\0{")  # JSON behind a byte order mark, refused as that [JS-001]
 _HEAD = 512
 # First bytes of what people hand in by mistake -> what it is, what to do.
 _OTHERS: tuple[tuple[bytes, str, str], ...] = (
@@ -49,7 +50,7 @@ _NAMES = {
 
 
 def open_layout(path: str, *, limits: Limits) -> ModelFile:
-    """Open whatever is at `path`.  Raises the `RefserError` that says what it is instead."""
+    """Open whatever is at `path`, whatever its name [FT-001].  Raises the `RefserError` that says what it is instead."""
     try:
         if kind_of(path) == "directory":
             return _open_directory(path, limits)
@@ -72,6 +73,7 @@ def _open_file(path: str, source: Source, limits: Limits) -> ModelFile:
     if not head:
         hint = "the download or the copy did not finish: fetch it again"
         raise MalformedError(Problem(code="FT-003", message=f"an empty file; {_WANTED}", at=path, hint=hint))
+    # [FT-008]
     if head.startswith(b"PK\x03\x04") or (zipio.is_zip(source) and hdf5.find_superblock(source) != 0):
         archive = zipio.Archive(source, limits=limits)
         if keras_zip.detect_keras_zip(archive):
@@ -79,12 +81,13 @@ def _open_file(path: str, source: Source, limits: Limits) -> ModelFile:
         raise _not_a_model_archive(path, archive)
     if hdf5.find_superblock(source) is not None:
         return _open_hdf5(path, source, limits)
-    if head.lstrip()[:1] in (b"{", b"["):
+    if head.lstrip()[:1] in (b"{", b"[") or head.startswith(_MARKED_JSON):
         return _open_json(path, source, limits)
     raise _not_a_model_file(path, head)
 
 
 def _open_hdf5(path: str, source: Source, limits: Limits) -> ModelFile:
+    """A whole legacy model before legacy weights before a store: each has what the next one looks for [FT-013]."""
     root = hdf5.read_tree(source, limits=limits)
     if legacy_h5.detect_legacy_h5(root):
         return legacy_h5.read_legacy_h5(path, root, limits=limits)
@@ -98,6 +101,7 @@ def _open_hdf5(path: str, source: Source, limits: Limits) -> ModelFile:
 
 
 def _open_json(path: str, source: Source, limits: Limits) -> ModelFile:
+    """An index or a config, by its keys [FT-014]."""
     size = min(source.size, limits.json_bytes + 1)
     text = jsonio.decode_text(source.view(0, size), limits=limits, at=source.name)
     value = jsonio.parse(text, limits=limits, at=source.name)

@@ -9,7 +9,7 @@ import os
 import stat
 
 from refser import atomic, jsonio
-from refser.errors import InvalidError, LimitError, MalformedError, Problem, UnsafeError
+from refser.errors import InvalidError, LimitError, Problem, UnsafeError
 from refser.hdf5 import read_tree, write_tree
 from refser.layouts._parts import (
     ASSETS,
@@ -17,9 +17,9 @@ from refser.layouts._parts import (
     METADATA,
     NPZ,
     WEIGHTS,
+    check_asset_names,
     checked_assets,
     config_bytes,
-    is_asset_name,
     metadata_bytes,
     npz_refused,
     parse_metadata,
@@ -32,7 +32,7 @@ from refser.values import Model
 
 
 def detect_keras_dir(path: str) -> bool:
-    """A file config.json beside weights or metadata [KD-001]."""
+    """A file config.json beside weights or metadata [FT-007]."""
     names = set(os.listdir(path))
     return CONFIG in names and not {WEIGHTS, NPZ, METADATA}.isdisjoint(names)
 
@@ -50,7 +50,7 @@ def read_keras_dir(path: str, *, limits: Limits) -> ModelFile:
     if weights.head(4) == b"PK\x03\x04":  # Keras gives npz weights the name of HDF5 ones here
         raise npz_refused(f"{name}/{WEIGHTS}")
     config = _small(path, CONFIG, limits)
-    metadata = _small(path, METADATA, limits) if METADATA in present else b"{}"
+    metadata = _small(path, METADATA, limits) if METADATA in present else b"{}"  # [KD-006]
     store = read_store(read_tree(weights, limits=limits))
     assets = _assets(path, limits) if ASSETS in present else {}
     return ModelFile(
@@ -121,9 +121,7 @@ def _assets(folder: str, limits: Limits) -> dict[str, int]:
             if len(sizes) >= limits.zip_members:
                 message = f"over {limits.zip_members:,} assets"
                 raise LimitError(Problem(code="LI-003", message=message, at=folder))
-            if not is_asset_name(name):
-                message = f"an asset named {name!r}; wanted a path that every system can hold"
-                raise MalformedError(Problem(code="KZ-010", message=message, at=folder))
+            check_asset_names((name,), folder)
             if entry.is_symlink() and not limits.follow_symlinks:
                 message = f"{ASSETS}/{name} is a symbolic link; wanted a file"
                 raise UnsafeError(Problem(code="KD-003", message=message, at=folder))

@@ -17,6 +17,7 @@ from refser.layouts._parts import (
     METADATA,
     NPZ,
     WEIGHTS,
+    check_asset_names,
     checked_assets,
     config_bytes,
     metadata_bytes,
@@ -33,7 +34,7 @@ _ANY_SIZE = 1 << 63
 
 
 def detect_keras_zip(archive: Archive) -> bool:
-    """A member config.json at the top, beside weights or metadata [KZ-001]."""
+    """A member config.json at the top, beside weights or metadata [FT-009]."""
     return CONFIG in archive.sizes and not {WEIGHTS, NPZ, METADATA}.isdisjoint(archive.sizes)
 
 
@@ -46,10 +47,11 @@ def read_keras_zip(path: str, archive: Archive, *, limits: Limits) -> ModelFile:
         message = f"an archive without {WEIGHTS}; wanted {CONFIG}, {METADATA} and {WEIGHTS}"
         raise InvalidError(Problem(code="KZ-009", message=message, at=archive.name))
     config = archive.read(CONFIG, cap=limits.json_bytes, code="LI-001")
-    metadata = archive.read(METADATA, cap=limits.json_bytes, code="LI-001") if METADATA in sizes else b"{}"
+    metadata = archive.read(METADATA, cap=limits.json_bytes, code="LI-001") if METADATA in sizes else b"{}"  # [KZ-015]
     store = read_store(read_tree(archive.open(WEIGHTS, cap=_ANY_SIZE, code="LI-004"), limits=limits))
     prefix = f"{ASSETS}/"
     assets = {name.removeprefix(prefix): size for name, size in sizes.items() if name.startswith(prefix)}
+    check_asset_names(assets, archive.name)
     others = [name for name in sizes if name not in (CONFIG, METADATA, WEIGHTS) and not name.startswith(prefix)]
     return ModelFile(
         path=path,

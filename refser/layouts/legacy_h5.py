@@ -11,19 +11,21 @@ from typing import Any
 
 from refser import atomic, jsonio
 from refser.errors import InvalidError, Problem
-from refser.hdf5 import Attribute, Dataset, FixedStrings, Group, NewDataset, NewGroup, write_tree
+from refser.hdf5 import Attribute, Dataset, FixedStrings, Group, NewDataset, NewGroup, is_text, write_tree
 from refser.layouts.model_file import ModelFile, checked_groups
 from refser.limits import Limits
 from refser.values import Model, Weight, WeightGroup
 
 ATTRIBUTE_BYTES_MAX = 64_512  # Keras's own bound, below the 64 KiB of an HDF5 object header
+_VARIABLE_CELL = 16  # bytes of one variable-length string in an attribute
 _BASE, _TOP, _OPTIMIZER = "model_weights", "top_level_model_weights", "optimizer_weights"
 _TEXTS = ("keras_version", "backend")
 
 
 def detect_legacy_h5(root: Group) -> bool:
-    """A whole model: its config, or a group `model_weights` [LH-001]."""
-    return "model_config" in root.attributes or isinstance(root.children.get(_BASE), Group)
+    """A whole model: its config, or a group `model_weights` with a list of layer names [LH-018]."""
+    base = root.children.get(_BASE)  # without the list it may be the attribute of a Keras 3 model
+    return "model_config" in root.attributes or (isinstance(base, Group) and detect_legacy_weights_h5(base))
 
 
 def detect_legacy_weights_h5(root: Group) -> bool:
@@ -90,7 +92,7 @@ def write_legacy_h5(model: Model, path: str, *, overwrite: bool = False) -> None
 
 
 def write_legacy_weights_h5(model: Model, path: str, *, overwrite: bool = False) -> None:
-    """The layers' weights; config and optimizer state have no place in this layout [LH-014]."""
+    """The layers' weights; config and optimizer state have no place in this layout [LH-019]."""
     root = NewGroup()
     _write_layers(root, model)
     with atomic.new_file(path, overwrite=overwrite) as temporary:
@@ -115,13 +117,17 @@ def read_name_list(group: Group, attribute: str) -> list[str]:
 
 def write_name_list(group: NewGroup, attribute: str, names: list[str], *, limit: int = ATTRIBUTE_BYTES_MAX) -> None:
     """Split only a list too big for one attribute, into the fewest even parts that fit [LH-008]."""
+    if odd := [name for name in names if not name or not is_text(name)]:
+        message = f"the name {odd[0]!r} in {attribute}; wanted UTF-8 without NUL, and not nothing"
+        raise InvalidError(Problem(code="LH-009", message=message, at=group.at))
     cells = [name.encode("utf-8") for name in names]
     width = max(map(len, cells), default=1)
-    if width > limit or any(b"\0" in cell for cell in cells):
-        message = f"a name of {width:,} bytes in {attribute}; wanted at most {limit:,}, and no NUL"
+    if width > limit:
+        message = f"a name of {width:,} bytes in {attribute}; wanted at most {limit:,}"
         raise InvalidError(Problem(code="LH-009", message=message, at=group.at))
     if len(cells) * width <= limit:
-        group.attributes[attribute] = cells
+        short = len(cells) * _VARIABLE_CELL <= limit  # where Keras itself fails: many names, each under 16 bytes [LH-021]
+        group.attributes[attribute] = cells if short else FixedStrings(tuple(cells), width)
         return
     for number, part in enumerate(_even_parts(cells, limit)):
         group.attributes[f"{attribute}{number}"] = FixedStrings(tuple(part), width)
@@ -146,7 +152,7 @@ def _numbered(attributes: Mapping[str, Attribute], name: str) -> Iterator[str]:
 
 
 def _read_layers(base: Group, prefix: str, weights: dict[str, Weight]) -> Iterator[WeightGroup]:
-    """The layers in the order of their list, then the model's own weights [LH-010, LH-011]."""
+    """The layers in the order of their list, then the model's own weights [LH-010, LH-011, LH-012]."""
     names = read_name_list(base, "layer_names")
     if len(set(names)) < len(names):
         raise InvalidError(Problem(code="LH-016", message="layer_names has a name twice", at=base.at))
@@ -161,6 +167,7 @@ def _read_layers(base: Group, prefix: str, weights: dict[str, Weight]) -> Iterat
 
 
 def _read_group(group: Group, path: str, weights: dict[str, Weight]) -> WeightGroup:
+    """What the list names, each name as it stands; nothing else in the group is looked at [LH-017, LH-022]."""
     keys = read_name_list(group, "weight_names")
     for key in keys:
         dataset = group.get(key)
@@ -174,9 +181,16 @@ def _read_group(group: Group, path: str, weights: dict[str, Weight]) -> WeightGr
 
 
 def _write_layers(base: NewGroup, model: Model) -> None:
-    """Names in the model's order; the model's own weights stand outside the list [LH-010, LH-011, LH-015]."""
-    layers = {_layer(group): group for group in checked_groups(model, "LH-015") if group.path != _OPTIMIZER}
-    names = [name for name in layers if name != _TOP]
+    """Names in the model's order [LH-010, LH-012, LH-015]."""
+    layers: dict[str, WeightGroup] = {}
+    for group in checked_groups(model, "LH-015"):
+        name = _layer(group)
+        if name in layers:
+            message = f"the groups {layers[name].path!r} and {group.path!r}, which are one layer"
+            raise InvalidError(Problem(code="LH-015", message=message, at=base.at))
+        if group.path != _OPTIMIZER:
+            layers[name] = group
+    names = [name for name in layers if name != _TOP]  # the model's own weights are no layer [LH-020]
     write_name_list(base, "layer_names", names)
     for text in reversed(_TEXTS):
         if text in model.metadata:
@@ -212,13 +226,13 @@ def _metadata(group: Group) -> dict[str, Any]:
 
 def _version_text(metadata: Mapping[str, Any], name: str, at: str) -> str:
     value = metadata[name]
-    if not isinstance(value, str) or "\0" in value:
-        raise InvalidError(Problem(code="LH-001", message=f"{name} is {value!r}; wanted a string without NUL", at=at))
+    if not isinstance(value, str) or not is_text(value):
+        raise InvalidError(Problem(code="LH-001", message=f"{name} is {value!r}; wanted a UTF-8 string without NUL", at=at))
     return value
 
 
 def _config_bytes(text: str, name: str, at: str) -> bytes:
-    jsonio.parse_object(text, limits=Limits(), at=f"{at}: {name}")  # what no reader takes is not written
+    jsonio.check_object(text, at=f"{at}: {name}")  # what no reader takes is not written
     if "\0" in text:
         raise InvalidError(Problem(code="LH-002", message=f"a NUL in {name}, where HDF5 would end it", at=at))
-    return text.encode("utf-8")
+    return jsonio.encode_text(text, at=f"{at}: {name}")

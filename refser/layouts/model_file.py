@@ -102,7 +102,11 @@ def _in_memory(weight: Weight) -> Weight:
 def checked_groups(model: Model, code: str) -> Sequence[WeightGroup]:
     """The model's groups, once every weight is in exactly one of them; a writer refuses the rest by `code`."""
     listed: set[str] = set()
+    paths: set[str] = set()
     for group in model.groups:
+        if group.path in paths:
+            raise InvalidError(Problem(code=code, message="two groups have this path", at=f"/{group.path}"))
+        paths.add(group.path)
         for path in group.weight_paths:
             if path in listed:
                 raise InvalidError(Problem(code=code, message="a weight that two groups list", at=f"/{path}"))

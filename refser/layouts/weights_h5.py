@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from refser import atomic
 from refser.errors import InvalidError, Problem
-from refser.hdf5 import Dataset, Group, NewDataset, NewGroup, write_tree
+from refser.hdf5 import Dataset, Group, NewDataset, NewGroup, is_text, write_tree
 from refser.layouts.model_file import ModelFile, checked_groups
 from refser.limits import Limits
 from refser.values import Model, Weight, WeightGroup, natural
@@ -25,7 +25,7 @@ class Store:
 
 
 def detect_weights_h5(root: Group) -> bool:
-    """Some group is named `vars` [WH-001]."""
+    """Some group is named `vars` [FT-010]."""
     return any(path.rpartition("/")[2] == "vars" for path, node in walk(root) if isinstance(node, Group))
 
 
@@ -41,7 +41,7 @@ def write_weights_h5(model: Model, path: str, *, overwrite: bool = False) -> Non
 
 
 def read_store(root: Group) -> Store:
-    """Every weight and every `vars` group.  Raises the first WH requirement that the tree breaks."""
+    """Every weight and every `vars` group, empty ones too [WH-009].  Raises the first WH requirement that the tree breaks."""
     groups: dict[str, WeightGroup] = {}
     weights: dict[str, Weight] = {}
     keys: dict[str, list[str]] = {}
@@ -56,7 +56,7 @@ def read_store(root: Group) -> Store:
             raise InvalidError(Problem(code="WH-001", message=message, at=node.at))
         else:
             weights[path] = node.weight(path)
-            keys[owner].append(path[len(owner) + 1 :])
+            keys[owner].append(path[len(owner) + 1 :])  # with slashes where groups lie between [WH-011]
     found = tuple(WeightGroup(path=group.path, name=group.name, keys=tuple(keys[group.path])) for group in groups.values())
     return Store(groups=found, weights={path: weights[path] for group in found for path in group.weight_paths})
 
@@ -78,9 +78,10 @@ def add_group(root: NewGroup, group: WeightGroup) -> None:
         raise InvalidError(Problem(code="WH-010", message=message, at=f"/{group.path}"))
     target = root.group(group.path)
     if group.name is not None:
-        if "\0" in group.name:
-            raise InvalidError(Problem(code="WH-005", message=f"the name {group.name!r}, with a NUL", at=f"/{group.path}"))
-        target.attributes["name"] = group.name
+        if not is_text(group.name):
+            message = f"the name {group.name!r}; wanted UTF-8 without NUL"
+            raise InvalidError(Problem(code="WH-005", message=message, at=f"/{group.path}"))
+        target.attributes["name"] = group.name  # [WH-008]
 
 
 def add_weight(root: NewGroup, group: WeightGroup, key: str, weight: Weight) -> None:

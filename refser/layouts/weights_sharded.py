@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from refser import atomic, jsonio
@@ -75,7 +75,6 @@ class _Shard:
     sizes: dict[str, list[float]] = field(default_factory=dict)  # group path -> bytes of each weight, as Keras counts them
 
     def begin(self, group: WeightGroup) -> None:
-        """Add the group, with its name on every part that it has [SH-009]."""
         if group.path not in self.groups:
             self.groups.add(group.path)
             add_group(self.tree, group)
@@ -94,6 +93,7 @@ class _Index:
                 places.setdefault(f"/{path}", []).append(names[shard.name])
                 sizes.setdefault(f"/{path}", []).extend(parts)
         total = sum(size for parts in sizes.values() for size in parts)
+        # A list for an object of several weights, in one file or more [SH-012].
         weight_map = {path: files if len(sizes[path]) > 1 else files[0] for path, files in places.items()}
         index = {"metadata": {"total_size": float(total) if weight_map else 0}, "weight_map": weight_map}
         return jsonio.dump(index, at="the index", indent=4).encode()
@@ -120,7 +120,7 @@ def _split(model: Model, base: str, max_shard_size: float) -> list[_Shard]:
             if filled > cap:
                 shards.append(_Shard(f"{base}_{len(shards):05}.weights.h5"))
                 filled = size
-            shards[-1].begin(group)
+            shards[-1].begin(replace(group, name=None))  # the name is on the first part [SH-009]
             add_weight(shards[-1].tree, group, key, weight)
             shards[-1].sizes.setdefault(group.path, []).append(size)
     return shards
@@ -170,13 +170,13 @@ def _open_shard(index: str, name: str, limits: Limits) -> FileSource:
 
 
 def _lone_shard(index: str) -> list[str]:
-    """The one shard of an index that maps nothing: it still has the groups and their names."""
+    """The one shard of an index that maps nothing: it still has the groups and their names [SH-011]."""
     name = os.path.basename(index).removesuffix(".json").replace(".weights", "") + "_00000.weights.h5"
     return [name] if os.path.isfile(os.path.join(os.path.dirname(index), name)) else []
 
 
 def _merge(places: Mapping[str, Sequence[str]], shards: Mapping[str, Store], at: str) -> Store:
-    """One store in the order that one file would have."""
+    """One store in the order that one file would have [SH-006]."""
     names: dict[str, str | None] = {}
     keys: dict[str, list[str]] = {path: [] for path in places}
     weights: dict[str, Weight] = {}

@@ -1,0 +1,190 @@
+"""The arguments of every command.
+
+Spec: spec/command-line.md (CL-002, CL-008, CL-009).  A command's own module is imported when it runs, not before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from refser import __version__
+from refser.errors import printable
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+    from refser.limits import Limits
+
+_UNITS = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]I?B?|B)?", re.IGNORECASE | re.ASCII)
+_GB = 1 << 30
+
+_EXAMPLES = {
+    "": """
+  refser inspect model.keras            what is in it
+  refser weights model.keras            its weights, one a line
+  refser config model.keras             its config, indented
+  refser copy model.keras model.weights.h5
+
+exit codes: 0 the file conforms, 1 it has a problem, 2 it could not be done""",
+    "inspect": """
+  refser inspect model.keras
+  refser inspect model.keras --depth 2          one line per layer
+  refser inspect model.keras --all              the optimizer's variables too
+  refser inspect model.keras --json | jq .totals.model.parameters""",
+    "weights": """
+  refser weights model.keras
+  refser weights model.keras --match 'layers/dense/*' | cut -f 1,3
+  refser weights model.keras --out arrays       arrays/layers/dense/vars/0.npy
+  refser weights model.keras --out arrays.npz   one file for numpy.load""",
+    "config": """
+  refser config model.keras
+  refser config model.keras | jq -r '.config.layers[].config.name'
+  refser config model.keras --raw > config.json""",
+    "copy": """
+  refser copy model.keras model.weights.h5
+  refser copy model.keras folder --layout keras-dir
+  refser copy big.weights.h5 big.weights.json --max-shard-size 500MB
+  refser copy model.weights.h5 model.keras --config original.keras
+  refser copy model.h5 model.json               its config alone""",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with its complaints in one line [CL-002] and no silence over a closed pipe [CL-005]."""
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        (file or sys.stdout).write(self.format_help())
+
+    def error(self, message: str) -> NoReturn:
+        print(f"refser: {printable(message)}; see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def command(name: str | None) -> Callable[[argparse.Namespace], int]:
+    """What runs the command."""
+    if name is None:
+        return _no_command
+    run: Callable[[argparse.Namespace], int] = importlib.import_module(f"refser.cli.{name}").run
+    return run
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command with its arguments; a parsed namespace has `command`, `file`, `json` and what is the command's own."""
+    top = _new(_Parser, "", prog="refser", description="Read and write Keras model files without Keras.")
+    top.add_argument("--version", action="version", version=f"refser {__version__}")
+    top.set_defaults(json=False)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    _inspect(_command(commands, "inspect", "show what is in a model file"))
+    _weights(_command(commands, "weights", "list a model's weights, or extract them"))
+    _config(_command(commands, "config", "print a model's config"))
+    _copy(_command(commands, "copy", "write a model in another layout of its generation", file="SRC"))
+    return top
+
+
+def _inspect(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--depth", type=_count, metavar="N", help="show the tree N levels deep, sums below")
+    command.add_argument("--all", action="store_true", help="list the variables of optimizer and metrics too")
+
+
+def _weights(command: argparse.ArgumentParser) -> None:
+    help_match = "only weights whose path matches the pattern: * any text, / included, ? one character; may be repeated"
+    command.add_argument("--match", action="append", metavar="PATTERN", help=help_match)
+    help_out = "extract into a new folder, a .npy file for each weight, or into one .npz archive"
+    command.add_argument("--out", metavar="DIR|FILE.npz", help=help_out)
+    command.add_argument("--overwrite", "--force", action="store_true", help="replace what --out names, if it is there")
+
+
+def _config(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--raw", action="store_true", help="the stored text, byte for byte, nothing added")
+
+
+def _copy(command: argparse.ArgumentParser) -> None:
+    command.add_argument("target", metavar="DST", help="the file or folder to write; its name tells the layout")
+    layouts = "keras-zip, keras-dir, weights-h5, weights-sharded, legacy-h5, legacy-weights-h5 or config-json"
+    command.add_argument("--layout", metavar="NAME", help=f"the layout, whatever the name: {layouts}")
+    command.add_argument("--overwrite", "--force", action="store_true", help="replace DST, if it is there")
+    help_size = "for weights-sharded: 500MB, 2GB; a plain number is in GB, as in Keras (1 GB = 1024**3 bytes)"
+    command.add_argument("--max-shard-size", type=_shard_size, metavar="SIZE", help=help_size)
+    help_config = "where SRC has weights only: take config, metadata and assets from this model file"
+    command.add_argument("--config", metavar="FILE", help=help_config)
+
+
+def _command(commands: Any, name: str, summary: str, *, file: str = "FILE") -> argparse.ArgumentParser:
+    """A command with what all of them share [CL-008, CL-009]."""
+    made = _new(commands.add_parser, name, name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+    made.add_argument("file", metavar=file, help="any Keras model file or folder, recognised by its content")
+    made.add_argument("--json", action="store_true", help="one JSON object on one line, for machines")
+    group = made.add_argument_group("for files you do or do not trust")
+    help_limit = "change a cap, such as json_bytes=64MB or hdf5_depth=100; may be repeated"
+    group.add_argument("--limit", type=_limit, action="append", default=[], metavar="NAME=VALUE", help=help_limit)
+    help_links = "read through symbolic links inside a model folder and beside a shard index"
+    group.add_argument("--follow-symlinks", action="store_true", help=help_links)
+    return made
+
+
+def _new(make: Callable[..., argparse.ArgumentParser], name: str, *args: str, **options: str) -> argparse.ArgumentParser:
+    return make(
+        *args,
+        epilog=f"examples:{_EXAMPLES[name]}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        **options,
+    )
+
+
+def _no_command(args: argparse.Namespace) -> int:
+    parser().print_help(sys.stderr)
+    return 2
+
+
+def limits_of(args: argparse.Namespace) -> Limits:
+    """The caps that the options ask for."""
+    from refser.limits import Limits
+
+    return Limits(**dict(args.limit), follow_symlinks=args.follow_symlinks)
+
+
+def _limit(text: str) -> tuple[str, int]:
+    """NAME=VALUE for one field of `Limits` [CL-009]."""
+    from refser.limits import Limits
+
+    name, equals, value = text.partition("=")
+    known = [field for field in Limits.__dataclass_fields__ if field != "follow_symlinks"]
+    if name not in known:
+        raise argparse.ArgumentTypeError(f"no cap is named {name!r}; there are {', '.join(known)}")
+    number = _bytes(value, 1) if name.endswith("_bytes") else (int(value) if re.fullmatch(r"[0-9]{1,18}", value) else None)
+    if not equals or number is None:
+        wanted = "a size such as 64MB" if name.endswith("_bytes") else "a whole number"
+        raise argparse.ArgumentTypeError(f"{name} is {value!r}; wanted {wanted}")
+    return name, int(number)
+
+
+def _shard_size(text: str) -> float:
+    """GB, as Keras counts them [CL-032]."""
+    size = _bytes(text, _GB)
+    if not size:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size above 0; wanted one such as 500MB or 2GB")
+    return size / _GB
+
+
+def _bytes(text: str, unit: int) -> float | None:
+    """The bytes that `text` stands for, in `unit` where it names none; None when it is no size."""
+    found = _SIZE.fullmatch(text.strip())
+    if not found or len(text) > 32:
+        return None
+    suffix = (found[2] or "").upper().replace("I", "")
+    if suffix in ("K", "M", "G", "T"):
+        suffix += "B"
+    return float(found[1]) * (_UNITS[suffix] if suffix else unit)
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    return int(text)
