@@ -83,6 +83,7 @@ def new_directory(path: str, *, overwrite: bool, members: Collection[str]) -> It
                 for name in names:
                     flush(os.path.join(folder, name))
                 flush(folder)
+            _keep_mode(target, temporary)
             if not os.path.lexists(target):
                 os.rename(temporary, target)
             elif not _exchange(temporary, target):
@@ -113,23 +114,24 @@ def new_file_set(
     if taken and not overwrite:
         raise _exists(taken[0])
     with translated(index):
-        if taken:
-            token = secrets.token_hex(6)
-            held = {name: f"{token}-{name}" for name in parts}
+        token = secrets.token_hex(6)
+        held = {name: f"{token}-{name}" if taken else name for name in parts}
+        try:
             for name, temporary in parts.items():
-                os.rename(temporary, os.path.join(folder, held[name]))
+                _move_to_free(temporary, os.path.join(folder, held[name]))
+            flush(folder)
             _write_index(index, text(held))
+        except BaseException:  # the old index stands, so the new files are nobody's
+            for name in held.values():
+                forget(os.path.join(folder, name))
+            raise
+        if taken:
             for name, path in place.items():
                 _replace_by_copy(os.path.join(folder, held[name]), path)
-        else:
-            for name, temporary in parts.items():
-                _move_to_free(temporary, place[name])
-        flush(folder)
-        _write_index(index, text({name: name for name in parts}))
-        leftovers = [os.path.join(folder, name) for name in stale if name not in parts]
-        leftovers += [os.path.join(folder, name) for name in held.values()] if taken else []
-        for path in leftovers:
-            forget(path)
+            flush(folder)
+            _write_index(index, text({name: name for name in parts}))
+        for name in {*stale, *held.values()} - set(parts):
+            forget(os.path.join(folder, name))
 
 
 def _write_index(index: str, data: bytes) -> None:
@@ -195,7 +197,7 @@ def _swap_by_two_renames(temporary: str, target: str) -> None:
 
 
 def _keep_mode(target: str, temporary: str) -> None:
-    """A replaced file keeps its permissions; a new one has what the umask gives."""
+    """What replaces a file or a directory keeps its permissions; a new one has what the umask gives."""
     if os.path.exists(target):
         shutil.copymode(target, temporary)
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from refser.errors import InvalidError, LimitError, MalformedError, Problem
-from refser.limits import Limits
+from refser.limits import RAISE, Limits
 
 # A quote, an escape or a bracket.  Not a whole string: a repeat over its escapes would cost memory for each of them.
 _TOKEN = re.compile(r'\\.|["\[{\]}]', re.DOTALL)
@@ -25,7 +25,7 @@ def decode_text(data: bytes | memoryview, *, limits: Limits, at: str) -> str:
     """The text of a JSON file, exactly [JS-001, LI-001]."""
     if len(data) > limits.json_bytes:
         message = f"{len(data):,} bytes of JSON; the limit is {limits.json_bytes:,}"
-        raise LimitError(Problem(code="LI-001", message=message, at=at, hint="raise Limits.json_bytes if you trust the file"))
+        raise LimitError(Problem(code="LI-001", message=message, at=at, hint=RAISE.format("json_bytes")))
     raw = bytes(data)
     if raw.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         message = "JSON that starts with a byte order mark; wanted plain UTF-8"
@@ -41,7 +41,7 @@ def parse(text: str, *, limits: Limits, at: str) -> Any:
     """`text` as Python objects.  Raises the `RefserError` of the first JS or LI requirement that it breaks."""
     if len(text) > limits.json_bytes:
         message = f"{len(text):,} characters of JSON; the limit is {limits.json_bytes:,}"
-        raise LimitError(Problem(code="LI-001", message=message, at=at, hint="raise Limits.json_bytes if you trust the file"))
+        raise LimitError(Problem(code="LI-001", message=message, at=at, hint=RAISE.format("json_bytes")))
     _check_depth(text, limits, at)
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _check_depth(text: str, limits: Limits, at: str) -> None:
         elif first in "[{":
             depth += 1
             if depth > limits.json_depth:
-                message, hint = f"JSON nested over {limits.json_depth} deep", "raise Limits.json_depth if you trust the file"
+                message, hint = f"JSON nested over {limits.json_depth} deep", RAISE.format("json_depth")
                 raise LimitError(Problem(code="LI-002", message=message, at=at, hint=hint))
         elif first in "]}":
             depth -= 1

@@ -28,3 +28,4 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+RAISE = "raise Limits.{0} (--limit {0}=...) if you trust the file"  # the hint of a problem that one of them causes

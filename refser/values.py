@@ -267,10 +267,10 @@ def dtype_bits(dtype: str) -> int:
 
 
 def natural(keys: Sequence[str]) -> list[str]:
-    """Keys of one `vars` group: decimal numbers by value, then the others by code point [WH-004]."""
+    """Keys of one `vars` group, name by name: decimal numbers by value, then the others by code point [WH-004]."""
 
-    def rank(key: str) -> tuple[int, int, str]:
-        numbered = key.isascii() and key.isdigit() and len(key) < 10
-        return (0, int(key), key) if numbered else (1, 0, key)
+    def rank(name: str) -> tuple[int, int, str]:
+        numbered = name.isascii() and name.isdigit() and len(name) < 10
+        return (0, int(name), name) if numbered else (1, 0, name)
 
-    return sorted(keys, key=rank)
+    return sorted(keys, key=lambda key: [rank(name) for name in key.split("/")])

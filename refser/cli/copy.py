@@ -24,12 +24,12 @@ _WEIGHTS_ONLY = ("weights-h5", "weights-sharded", "legacy-weights-h5")
 
 
 def run(args: Namespace) -> int:
-    """Reads all of SRC, then writes DST: whatever goes wrong, both are as before [CL-033]."""
+    """Reads SRC while it writes DST, which takes its place last: whatever goes wrong, both are as before [CL-033]."""
     limits = limits_of(args)
     with api.open(args.file, limits=limits) as file:
         problems = _outcome.warn(file.problems)
         _check_apart(file, args.target)
-        model, source = file.load(), file.layout
+        model, source = file.model(), file.layout
     if args.config is not None:
         model = _with_config(model, args.config, limits)
     try:

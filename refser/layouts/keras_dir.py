@@ -90,7 +90,7 @@ def _open(folder: str, name: str, limits: Limits) -> FileSource:
     """A file of the directory, not one that a link leads to [KD-003]."""
     path = os.path.join(folder, *name.split("/"))
     if os.path.islink(path) and not limits.follow_symlinks:
-        hint = "copy the directory with its links resolved, or set Limits.follow_symlinks if you trust it"
+        hint = "resolve its links in a copy, or pass --follow-symlinks or Limits(follow_symlinks=True) if you trust it"
         message = f"{name} is a symbolic link; wanted a file of the directory itself"
         raise UnsafeError(Problem(code="KD-003", message=message, at=folder, hint=hint))
     source = FileSource(path)

@@ -6,6 +6,7 @@ Spec: spec/legacy-h5.md (LH).  Not here: opening the file (hdf5), which array is
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -86,7 +87,7 @@ def write_legacy_h5(model: Model, path: str, *, overwrite: bool = False) -> None
     _write_layers(root.group(_BASE), model)
     for group in model.groups:
         if group.path == _OPTIMIZER:
-            _write_group(root.group(_OPTIMIZER), group, model.weights)
+            _write_group(root.group(_OPTIMIZER), group, model)
     with atomic.new_file(path, overwrite=overwrite) as temporary:
         write_tree(temporary, root)
 
@@ -115,7 +116,9 @@ def read_name_list(group: Group, attribute: str) -> list[str]:
     return names
 
 
-def write_name_list(group: NewGroup, attribute: str, names: list[str], *, limit: int = ATTRIBUTE_BYTES_MAX) -> None:
+def write_name_list(
+    group: NewGroup, attribute: str, names: list[str], *, limit: int = ATTRIBUTE_BYTES_MAX, fixed: bool = False
+) -> None:
     """Split only a list too big for one attribute, into the fewest even parts that fit [LH-008]."""
     if odd := [name for name in names if not name or not is_text(name)]:
         message = f"the name {odd[0]!r} in {attribute}; wanted UTF-8 without NUL, and not nothing"
@@ -127,7 +130,7 @@ def write_name_list(group: NewGroup, attribute: str, names: list[str], *, limit:
         raise InvalidError(Problem(code="LH-009", message=message, at=group.at))
     if len(cells) * width <= limit:
         short = len(cells) * _VARIABLE_CELL <= limit  # where Keras itself fails: many names, each under 16 bytes [LH-021]
-        group.attributes[attribute] = cells if short else FixedStrings(tuple(cells), width)
+        group.attributes[attribute] = cells if not cells or (short and not fixed) else FixedStrings(tuple(cells), width)
         return
     for number, part in enumerate(_even_parts(cells, limit)):
         group.attributes[f"{attribute}{number}"] = FixedStrings(tuple(part), width)
@@ -191,18 +194,27 @@ def _write_layers(base: NewGroup, model: Model) -> None:
         if group.path != _OPTIMIZER:
             layers[name] = group
     names = [name for name in layers if name != _TOP]  # the model's own weights are no layer [LH-020]
-    write_name_list(base, "layer_names", names)
+    write_name_list(base, "layer_names", names, fixed=_wants_fixed(model))
     for text in reversed(_TEXTS):
         if text in model.metadata:
             base.attributes[text] = _version_text(model.metadata, text, base.at).encode("utf-8")
     for name, group in layers.items():
-        _write_group(base.group(name), group, model.weights)
+        _write_group(base.group(name), group, model)
 
 
-def _write_group(target: NewGroup, group: WeightGroup, weights: Mapping[str, Weight]) -> None:
-    write_name_list(target, "weight_names", list(group.keys))
+def _write_group(target: NewGroup, group: WeightGroup, model: Model) -> None:
+    write_name_list(target, "weight_names", list(group.keys), fixed=_wants_fixed(model))
     for key, path in zip(group.keys, group.weight_paths):
-        target.put(key, NewDataset(weights[path]))
+        target.put(key, NewDataset(model.weights[path]))
+
+
+def _wants_fixed(model: Model) -> bool:
+    """Whether the Keras that the model names writes lists as strings of one length: standalone Keras up to 2.3, on h5py 2.
+
+    Keras 2.2.4 cannot load a list of strings of variable length.
+    """
+    release = re.match(r"(\d{1,4})\.(\d{1,4})(?!\d)", str(model.metadata.get("keras_version")))
+    return release is not None and (int(release[1]), int(release[2])) < (2, 5)
 
 
 def _layer(group: WeightGroup) -> str:

@@ -71,12 +71,16 @@ class ModelFile:
 
     def load(self) -> Model:
         """Everything in memory, independent of the file."""
-        weights = {path: _in_memory(weight) for path, weight in self.weights.items()}
+        model = self.model()
+        return replace(model, weights={path: _in_memory(weight) for path, weight in model.weights.items()})
+
+    def model(self) -> Model:
+        """The model without a copy of its arrays: they stay in the file, which has to stay as it is."""
         return Model(
             generation=self.generation,
             config_json=self.config_json,
             metadata=dict(self.metadata),
-            weights=weights,
+            weights=dict(self.weights),
             assets=dict(self.assets),
             groups=self.groups,
             training_config=self.training_config,

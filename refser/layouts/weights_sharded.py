@@ -157,7 +157,7 @@ def _open_shard(index: str, name: str, limits: Limits) -> FileSource:
         raise UnsafeError(Problem(code="SH-003", message=message, at=at))
     path = os.path.join(os.path.dirname(index), name)
     if os.path.islink(path) and not limits.follow_symlinks:
-        hint = "set Limits.follow_symlinks if you trust it"
+        hint = "pass --follow-symlinks or Limits(follow_symlinks=True) if you trust it"
         raise UnsafeError(Problem(code="LI-011", message=f"the shard {name!r} is a symbolic link", at=at, hint=hint))
     try:
         return FileSource(path)
