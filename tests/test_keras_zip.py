@@ -310,7 +310,8 @@ def test_kz013_members_with_zip64_sizes_are_read(tmp_path: Path) -> None:
             with archive.open(name, "w", force_zip64=True) as member:
                 member.write(data)
     data = stream.getvalue()
-    assert struct.unpack_from("<I", data, local(data, "config.json") + 18)[0] == 0xFFFFFFFF
+    if sys.version_info >= (3, 12):  # older ones write the real sizes once they are known
+        assert struct.unpack_from("<I", data, local(data, "config.json") + 18)[0] == 0xFFFFFFFF
     with opened(tmp_path, data) as file:
         assert file.config_json == CONFIG.decode()
         assert file.weights[PATH].array().tobytes() == KERNEL.tobytes()

@@ -75,12 +75,8 @@ VERSIONS = {
         ("jax", f"{BASIC} {WEIGHTS} {LEGACY_WEIGHTS}"),
     ),
     "tf-keras-2.15.0": _tf2("tensorflow-cpu==2.15.0 keras==2.15.0 numpy==1.26.4 h5py==3.10.0", f"{BASIC} text trivial"),
-    "tf-keras-2.14.0": _tf2(
-        "tensorflow-cpu==2.14.0 keras==2.14.0 numpy==1.26.4 h5py==3.10.0", f"{BASIC} {WEIGHTS} text"
-    ),
-    "tf-keras-2.13.1": _tf2(
-        "tensorflow-cpu==2.13.1 keras==2.13.1 numpy==1.24.3 h5py==3.9.0", f"{BASIC} {LEGACY_WEIGHTS} text"
-    ),
+    "tf-keras-2.14.0": _tf2("tensorflow-cpu==2.14.0 keras==2.14.0 numpy==1.26.4 h5py==3.10.0", f"{BASIC} {WEIGHTS} text"),
+    "tf-keras-2.13.1": _tf2("tensorflow-cpu==2.13.1 keras==2.13.1 numpy==1.24.3 h5py==3.9.0", f"{BASIC} {LEGACY_WEIGHTS} text"),
     "tf-keras-2.12.0": _tf2("tensorflow-cpu==2.12.0 keras==2.12.0 numpy==1.23.5 h5py==3.8.0", f"{BASIC} text"),
     "keras-2.3.1": _keras1("2.3.1"),
     "keras-2.2.4": _keras1("2.2.4"),
