@@ -209,7 +209,8 @@ def _write_group(target: NewGroup, group: WeightGroup, model: Model) -> None:
 
 
 def _wants_fixed(model: Model) -> bool:
-    """Whether the Keras that the model names writes lists as strings of one length: standalone Keras up to 2.3, on h5py 2.
+    """Whether the Keras that the model names writes lists as strings of one length: standalone Keras up to 2.3, on h5py 2
+    [LH-023].
 
     Keras 2.2.4 cannot load a list of strings of variable length.
     """
