@@ -193,7 +193,9 @@ def test_cl006_output_that_cannot_encode_a_name_escapes_it(tmp_path: Path) -> No
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_cl007_a_signal_ends_quietly_and_leaves_nothing(number: int, code: int, tmp_path: Path) -> None:
     slow = (
-        "import sys, time, refser.cli.__main__ as m, refser.cli._extract as e\n"
+        # A shell that runs its tests in the background has SIGINT ignored, and what it starts inherits that.
+        "import signal, sys, time, refser.cli.__main__ as m, refser.cli._extract as e\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def wait(array): print('at work', flush=True); time.sleep(30)\n"
         "e._npy_header = wait\nm.run()"
     )
