@@ -1,14 +1,16 @@
 # make demo   look at a model file that Keras saved
 # make test   everything, against real Keras
 # make check  lint and types
+# make fuzz   mutated files, FUZZ_SECONDS for each of four kinds
 # make bench  speed against peers
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 MODEL := tests/golden/keras-3.15.1/functional.keras
+FUZZ_SECONDS ?= 600
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check bench golden clean
+.PHONY: demo test check fuzz bench golden clean
 
 demo: $(VENV)/installed
 	$(BIN)/refser inspect $(MODEL)
@@ -24,6 +26,9 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+fuzz: $(VENV)/installed-test
+	REFSER_FUZZ_SECONDS=$(FUZZ_SECONDS) REFSER_FUZZ_PEER=1 $(BIN)/python -m pytest -n 0 -s tests/fuzz
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/run.py

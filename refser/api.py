@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from refser.errors import InvalidError, Problem
 from refser.layouts import LAYOUTS, ModelFile, open_layout
 from refser.limits import DEFAULT_LIMITS, Limits
+from refser.stream import StreamSource
 from refser.values import Model, Weight
 
 if TYPE_CHECKING:
@@ -19,31 +20,40 @@ if TYPE_CHECKING:
 
     from refser.values import Array
 
-Path = str | os.PathLike[str]
+Path = str | bytes | os.PathLike[str]
 
 
-def open(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> ModelFile:
+def open(path: Path | BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> ModelFile:
     """Open any Keras layout, recognised by its content.  Reads the directory of the file and no array.
+
+    `path` may be a seekable binary file too, which has to stay open, and a URL (`s3://`, `hf://`, `https://`) where fsspec
+    is installed (`pip install refser[remote]`): then only what is looked at is fetched [IO-013].
 
     Raises `AccessError` when there is nothing to read, `UnsupportedError` for what refser does not do (npz weights,
     SavedModel), `UnsafeError`, `LimitError`, `MalformedError` or `InvalidError` for what is wrong with the file.
     """
-    return open_layout(os.fspath(path), limits=limits)
+    if not isinstance(limits, Limits):
+        raise TypeError(f"a {type(limits).__name__} as limits; wanted refser.Limits(...)")
+    if isinstance(path, (str, bytes, os.PathLike)):
+        return open_layout(_path_text(path), limits=limits)
+    name = str(getattr(path, "name", "") or "a stream")
+    return open_layout(name, limits=limits, source=StreamSource(path, os.path.basename(name)))
 
 
-def load(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Model:
+def load(path: Path | BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> Model:
     """The whole model in memory: config, metadata, weights, assets.  Raises what `open` raises."""
     with open(path, limits=limits) as file:
         return file.load()
 
 
 def save(
-    model: Model,
+    model: Model | ModelFile,
     path: Path,
     *,
     layout: str | None = None,
     overwrite: bool = False,
     max_shard_size: float | None = None,
+    hdf5_readable: bool = False,
 ) -> None:
     """Write `model` in the layout that the name stands for, or in `layout`.
 
@@ -52,25 +62,36 @@ def save(
     layout, for a model of that generation.  The place ends up with the old file or the new one, never with half [IO-006];
     the same model gives the same bytes [IO-009].
 
+    With `hdf5_readable` a `.keras` archive is an HDF5 file as well, for any tool that reads those [KZ-019].
+
     Raises `AccessError` when something is there and `overwrite` is false, `InvalidError` for a model that the layout cannot
     hold.
     """
-    target = os.fspath(path)
+    target = _path_text(path)
+    if isinstance(model, ModelFile):
+        model = model.model()
+    if not isinstance(model, Model):
+        raise TypeError(f"a {type(model).__name__} to save; wanted a refser.Model or an open refser.ModelFile")
     name = layout or layout_for(target, model)
     check_layout(name, model, target)
+    options: dict[str, Any] = {}
     if max_shard_size is not None:
         if name != "weights-sharded":
             message = f"a max_shard_size for the layout {name}; only weights-sharded has shards"
             raise InvalidError(Problem(code="SH-008", message=message, at=target, hint="name it *.weights.json"))
-        LAYOUTS[name].write(model, target, overwrite=overwrite, max_shard_size=max_shard_size)
-    else:
-        LAYOUTS[name].write(model, target, overwrite=overwrite)
+        options["max_shard_size"] = max_shard_size
+    if hdf5_readable:
+        if name != "keras-zip":
+            message = f"hdf5_readable for the layout {name}; only keras-zip has its weights inside another file"
+            raise InvalidError(Problem(code="KZ-019", message=message, at=target, hint="name it *.keras"))
+        options["hdf5_readable"] = True
+    LAYOUTS[name].write(model, target, overwrite=overwrite, **options)
 
 
-def load_weights(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> dict[str, Array]:
+def load_weights(path: Path | BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> dict[str, Array]:
     """Every weight by inner path, each an owned, writable array.  Raises what `open` raises."""
     with open(path, limits=limits) as file:
-        return {inner: weight.array().copy() for inner, weight in file.weights.items()}
+        return {inner: weight.array(copy=True) for inner, weight in file.weights.items()}
 
 
 def save_weights(
@@ -81,7 +102,7 @@ def save_weights(
     `max_shard_size` is in GiB, as in Keras.  Raises `InvalidError` for a path or a dtype that the layout cannot hold.
     """
     model = Model(weights={inner: Weight.from_array(inner, array) for inner, array in weights.items()})
-    target = os.fspath(path)
+    target = _path_text(path)
     layout = layout_for(target, model)
     if layout not in ("weights-h5", "weights-sharded"):
         message = f"the name {os.path.basename(target)!r} for weights; wanted one that ends in .weights.h5 or .weights.json"
@@ -89,9 +110,17 @@ def save_weights(
     save(model, target, layout=layout, max_shard_size=max_shard_size, overwrite=overwrite)
 
 
+def _path_text(path: Path) -> str:
+    """A path as text, bytes too."""
+    return os.fsdecode(path)
+
+
 def layout_for(path: str, model: Model) -> str:
     """The layout that a name stands for.  Raises `InvalidError` when it stands for none [IO-010]."""
     name = os.path.basename(path.rstrip("/" + os.sep))
+    if not name:
+        message = f"the path {path!r}, which names no file; wanted a name"
+        raise InvalidError(Problem(code="IO-010", message=message, at=path))
     if path.endswith(("/", os.sep)) or "." not in name:
         return "keras-dir"
     for suffix, layout in ((".weights.json", "weights-sharded"), (".json", "config-json"), (".keras", "keras-zip")):

@@ -5,10 +5,7 @@ Spec: spec/files.md (IO-005 to IO-008).  Not here: what is written (layouts).
 
 from __future__ import annotations
 
-import ctypes
 import os
-import secrets
-import shutil
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +16,9 @@ _RENAME_EXCHANGE, _AT_FDCWD = 2, -100
 
 
 def refuse_existing(path: str, overwrite: bool) -> None:
-    """Raise `AccessError` when something is at `path` and may not be replaced [IO-005]."""
+    """Raise `AccessError` when something is at `path` and may not be replaced [IO-005], or when it names no place."""
+    if not path:  # which the system would take for the current directory
+        raise AccessError(Problem(code="IO-005", message="an empty path; wanted the name of a file or a directory"))
     if not overwrite and os.path.lexists(path):
         raise _exists(path)
 
@@ -29,7 +28,7 @@ def temporary_beside(path: str) -> str:
     folder, name = os.path.split(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise AccessError(Problem(code="IO-001", message="no such directory to write to", at=folder, hint="create it first"))
-    return os.path.join(folder, f".{name[:50]}.{secrets.token_hex(6)}.tmp")  # any name fits that fits itself
+    return os.path.join(folder, f".{name[:50]}.{_token()}.tmp")  # any name fits that fits itself
 
 
 @contextmanager
@@ -70,10 +69,8 @@ def new_directory(path: str, *, overwrite: bool, members: Collection[str]) -> It
     if os.path.lexists(path) and not os.path.isdir(path):
         message = "a file is here; wanted a place for a directory"
         raise AccessError(Problem(code="IO-005", message=message, at=path, hint="remove it or choose another name"))
-    if os.path.isdir(path) and (foreign := sorted(set(os.listdir(path)) - set(members))):
-        message = f"holds {foreign[0]!r}, which is no part of a model; wanted a model directory or an empty one to replace"
-        raise AccessError(Problem(code="IO-007", message=message, at=path, hint="choose another name"))
     target = os.path.realpath(path)
+    _refuse_foreign(target, members)
     temporary = temporary_beside(target)
     try:
         with translated(path):
@@ -84,8 +81,11 @@ def new_directory(path: str, *, overwrite: bool, members: Collection[str]) -> It
                     flush(os.path.join(folder, name))
                 flush(folder)
             _keep_mode(target, temporary)
+            _refuse_foreign(target, members)  # what came while the new one was written
             if not os.path.lexists(target):
                 os.rename(temporary, target)
+            elif not overwrite:
+                raise _exists(path)
             elif not _exchange(temporary, target):
                 _swap_by_two_renames(temporary, target)
             flush(os.path.dirname(target))
@@ -114,7 +114,7 @@ def new_file_set(
     if taken and not overwrite:
         raise _exists(taken[0])
     with translated(index):
-        token = secrets.token_hex(6)
+        token = _token()
         held = {name: f"{token}-{name}" if taken else name for name in parts}
         try:
             for name, temporary in parts.items():
@@ -141,6 +141,8 @@ def _write_index(index: str, data: bytes) -> None:
 
 def _replace_by_copy(source: str, target: str) -> None:
     """`target` becomes `source` in one step while `source` stays: a second link, or a copy where there are none."""
+    import shutil
+
     temporary = temporary_beside(target)
     try:
         os.link(source, temporary)
@@ -148,6 +150,12 @@ def _replace_by_copy(source: str, target: str) -> None:
         shutil.copyfile(source, temporary)
         flush(temporary)
     os.replace(temporary, target)
+
+
+def _refuse_foreign(directory: str, members: Collection[str]) -> None:
+    if os.path.isdir(directory) and (foreign := sorted(set(os.listdir(directory)) - set(members))):
+        message = f"holds {foreign[0]!r}, which is no part of a model; wanted a model directory or an empty one to replace"
+        raise AccessError(Problem(code="IO-007", message=message, at=directory, hint="choose another name"))
 
 
 @contextmanager
@@ -180,12 +188,16 @@ def _exchange(first: str, second: str) -> bool:
     """Swap two names in one step, where the system can (Linux)."""
     if not sys.platform.startswith("linux"):
         return False
+    import ctypes
+
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     return call is not None and call(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0
 
 
 def _swap_by_two_renames(temporary: str, target: str) -> None:
     """Where no exchange exists the old directory has another name for a moment, and is put back when the second step fails."""
+    import shutil
+
     aside = temporary_beside(target)
     os.rename(target, aside)
     try:
@@ -198,6 +210,8 @@ def _swap_by_two_renames(temporary: str, target: str) -> None:
 
 def _keep_mode(target: str, temporary: str) -> None:
     """What replaces a file or a directory keeps its permissions; a new one has what the umask gives."""
+    import shutil
+
     if os.path.exists(target):
         shutil.copymode(target, temporary)
 
@@ -220,7 +234,14 @@ def flush(path: str) -> None:
 
 
 def forget(temporary: str) -> None:
+    import shutil
+
     if os.path.isdir(temporary):
         shutil.rmtree(temporary, ignore_errors=True)
     elif os.path.lexists(temporary):
         os.unlink(temporary)
+
+
+def _token() -> str:
+    """What nobody else has in a name."""
+    return os.urandom(6).hex()

@@ -70,7 +70,7 @@ def parse(text: str, *, limits: Limits, at: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=pairs, parse_constant=constant, parse_int=integer, parse_float=real)
     except json.JSONDecodeError as error:
-        message = f"not JSON: {error.msg.lower()} at line {error.lineno}, column {error.colno}"
+        message = f"not JSON: {error.msg.lower().removesuffix(' at')} at line {error.lineno}, column {error.colno}"
         raise MalformedError(Problem(code="JS-002", message=message, at=at)) from error
     except RecursionError as error:  # a limit above what this Python can nest
         raise LimitError(Problem(code="LI-002", message="JSON nested deeper than this Python can read", at=at)) from error

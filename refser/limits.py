@@ -24,6 +24,7 @@ class Limits:
     asset_bytes: int = 4 * GIB  # one asset [LI-008]
     shards: int = 10_000  # files that one index names [LI-009]
     unstored_bytes: int = 64 * MIB  # one HDF5 dataset that declares a shape and stores nothing [LI-010]
+    allow_libhdf5: bool = True  # for HDF5 outside the profile that refser reads itself [LI-012]
     follow_symlinks: bool = False  # inside a model directory, and from an index to its shards [LI-011]
 
 

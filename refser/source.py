@@ -11,6 +11,7 @@ import mmap
 import os
 import stat
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from refser.errors import AccessError, MalformedError, Problem, RefserError
 
@@ -22,10 +23,18 @@ class Source(ABC):
     size: int
 
     def view(self, offset: int, length: int) -> memoryview:
+        self.check(offset, length)
+        return self._view(offset, length)
+
+    def check(self, offset: int, length: int) -> None:
+        """Raise unless these bytes lie inside."""
         if offset < 0 or length < 0 or offset + length > self.size:
             message = f"bytes {offset} to {offset + length} are wanted and there are {self.size}"
             raise MalformedError(Problem(code="IO-004", message=message, at=self.name, hint="the file may be cut short"))
-        return self._view(offset, length)
+
+    def image(self) -> tuple[memoryview, Callable[[int, int], None] | None]:
+        """All bytes as one block, and what to call with a start and a length before they are looked at, if anything."""
+        return self.view(0, self.size), None
 
     @abstractmethod
     def _view(self, offset: int, length: int) -> memoryview: ...
@@ -48,7 +57,7 @@ class FileSource(Source):
             self.size = os.fstat(handle).st_size
             self._map = mmap.mmap(handle, self.size, access=mmap.ACCESS_READ) if self.size else None
         except (OSError, ValueError) as error:
-            raise AccessError(Problem(code="IO-003", message=f"cannot be read: {_reason(error)}", at=self.name)) from error
+            raise AccessError(Problem(code="IO-003", message=f"cannot be read: {reason(error)}", at=self.name)) from error
         finally:
             os.close(handle)
 
@@ -70,11 +79,16 @@ class Window(Source):
     """A run of bytes of another source, such as a stored zip member."""
 
     def __init__(self, source: Source, offset: int, length: int, name: str) -> None:
-        source.view(offset, length)  # it lies inside, or this raises
+        source.check(offset, length)
         self.name, self.size, self._source, self._offset = name, length, source, offset
 
     def _view(self, offset: int, length: int) -> memoryview:
         return self._source.view(self._offset + offset, length)
+
+    def image(self) -> tuple[memoryview, Callable[[int, int], None] | None]:
+        image, need = self._source.image()
+        window, first = image[self._offset : self._offset + self.size], self._offset
+        return window, None if need is None else lambda start, length: need(first + start, length)
 
 
 class SourceFile(io.RawIOBase):
@@ -119,7 +133,7 @@ def kind_of(path: str) -> str:
             message = "no such file or directory; wanted a Keras model file"
         raise AccessError(Problem(code="IO-001", message=message, at=path, hint="check the path")) from error
     except (OSError, ValueError) as error:
-        raise AccessError(Problem(code="IO-003", message=f"cannot be looked at: {_reason(error)}", at=path)) from error
+        raise AccessError(Problem(code="IO-003", message=f"cannot be looked at: {reason(error)}", at=path)) from error
     if stat.S_ISDIR(mode):
         return "directory"
     if stat.S_ISREG(mode):
@@ -140,7 +154,7 @@ def _open_regular(path: str) -> int:
     try:
         handle = os.open(path, flags)
     except (OSError, ValueError) as error:
-        raise AccessError(Problem(code="IO-003", message=f"cannot be opened: {_reason(error)}", at=path)) from error
+        raise AccessError(Problem(code="IO-003", message=f"cannot be opened: {reason(error)}", at=path)) from error
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):  # it changed between the two looks
         os.close(handle)
@@ -148,5 +162,6 @@ def _open_regular(path: str) -> int:
     return handle
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """What the system says, in a few words."""
     return (getattr(error, "strerror", None) or str(error)).lower()

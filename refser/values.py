@@ -95,12 +95,22 @@ class Weight:
         return self.source.length
 
     @property
+    def itemsize(self) -> int:
+        """Bytes of one element as it is stored; of the longest one where they are strings."""
+        if self.dtype == "string":
+            return max(1, self.nbytes // max(1, self.size))
+        return int(DTYPES[self.dtype][0][1:])
+
+    @property
     def size(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
 
-    def array(self) -> Array:
-        """The values, shape `self.shape`, read-only: a view of the file where the bytes allow it.
+    def array(self, *, copy: bool = False) -> Array:
+        """The values, shape `self.shape`.
+
+        A read-only view of the file where the bytes allow it, good as long as somebody holds it, the file closed or not;
+        with `copy` an array of its own that can be written to, in the machine's byte order.
 
         The dtype is NumPy's of the same name; bytes (`S`) for "string".  bfloat16 and float8 have their own dtype when
         ml_dtypes is installed (`pip install refser[bfloat16]`); without it they come widened, exactly, to float32
@@ -117,7 +127,7 @@ class Weight:
 
             array = decode(array, self.dtype)
             array.flags.writeable = False
-        return array
+        return array.astype(array.dtype.newbyteorder("=")) if copy else array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         import numpy as np
@@ -143,7 +153,7 @@ class Weight:
 
         kind = DTYPES[self.dtype][0]
         if self.dtype == "string":
-            kind = f"S{max(1, self.nbytes // max(1, self.size))}"
+            kind = f"S{self.itemsize}"
         return np.dtype((">" if self.big_endian else "<") + kind)
 
     def __eq__(self, other: object) -> bool:

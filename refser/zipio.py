@@ -11,9 +11,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import IO
+from collections.abc import Mapping
 
 from refser.errors import InvalidError, LimitError, MalformedError, Problem, RefserError, UnsafeError, UnsupportedError
 from refser.limits import Limits
@@ -146,37 +144,6 @@ class Archive:
             message = f"{info.file_size - left:,} bytes; the directory says {info.file_size:,}"
             raise InvalidError(Problem(code="KZ-005", message=message, at=self._at(info)))
         return b"".join(pieces)
-
-
-class ArchiveWriter:
-    """Members stored one after another with fixed times, so that the same members give the same bytes [KZ-012]."""
-
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._zip = archive
-
-    def write(self, name: str, data: bytes) -> None:
-        with self._zip.open(_fixed_info(name, len(data)), "w") as member:
-            member.write(data)
-
-    @contextmanager
-    def open(self, name: str, size: int) -> Iterator[IO[bytes]]:
-        """A stream for one member whose size, in bytes, is known (it decides on zip64)."""
-        with self._zip.open(_fixed_info(name, size), "w") as member:
-            yield member
-
-
-@contextmanager
-def create(path: str) -> Iterator[ArchiveWriter]:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        yield ArchiveWriter(archive)
-
-
-def _fixed_info(name: str, size: int) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-    info.create_system = 3
-    info.external_attr = (stat.S_IFREG | 0o644) << 16 if "/" in name else 0o600 << 16  # assets, the rest: as Keras
-    info.file_size = size
-    return info
 
 
 def _find_end(source: Source) -> tuple[int, bytes] | None:

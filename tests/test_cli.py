@@ -233,11 +233,17 @@ def test_python_m_refser_is_the_same_program() -> None:
     assert run.stdout == f"refser {refser.__version__}\n"
 
 
-@pytest.mark.parametrize("name", [name for name in refser.Limits.__dataclass_fields__ if name != "follow_symlinks"])
+FLAGS = {"follow_symlinks", "allow_libhdf5"}
+
+
+@pytest.mark.parametrize("name", [name for name in refser.Limits.__dataclass_fields__ if name not in FLAGS])
 def test_cl009_every_cap_can_be_set(name: str) -> None:
     args = _parser.parser().parse_args(["inspect", "x", "--limit", f"{name}=17"])
     assert getattr(_parser.limits_of(args), name) == 17
     assert not _parser.limits_of(args).follow_symlinks
+    assert _parser.limits_of(args).allow_libhdf5
+    args = _parser.parser().parse_args(["inspect", "x", "--follow-symlinks", "--no-libhdf5"])
+    assert _parser.limits_of(args) == refser.Limits(follow_symlinks=True, allow_libhdf5=False)
 
 
 def test_cl009_caps_hold(tmp_path: Path) -> None:

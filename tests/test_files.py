@@ -19,12 +19,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from helpers import KERNEL, dense, h5_bytes, hostile, keras_members, refused, write, zip_bytes
+from helpers import GOLDEN, KERNEL, dense, h5_bytes, hostile, keras_members, refused, write, zip_bytes
 from hypothesis import event, given
 from hypothesis import strategies as st
 
 import refser
-from refser import atomic, source
+from refser import atomic, layouts, source
 from refser.api import layout_for
 from refser.errors import AccessError, InvalidError, MalformedError, RefserError, UnsafeError
 from refser.limits import GIB
@@ -677,3 +677,44 @@ def _no_open_files_are_left() -> Iterator[None]:
     yield
     after = len(list(folder.iterdir())) if folder.exists() else 0
     assert after <= before + 2
+
+
+@pytest.mark.parametrize("layout", [*layouts.LAYOUTS, None])
+def test_io005_an_empty_path_is_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str | None) -> None:
+    """The system takes it for the current directory, which a directory layout would replace."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "thesis.txt").write_text("mine")
+    model = refser.load(GOLDEN / "keras-3.15.1" / "sequential.keras")
+    for overwrite in (False, True):
+        with pytest.raises(refser.RefserError):
+            refser.save(model, "", layout=layout, overwrite=overwrite)
+        with pytest.raises(refser.AccessError), atomic.new_directory("", overwrite=overwrite, members=()):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_io007_what_comes_while_a_directory_is_written_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    with pytest.raises(refser.AccessError), atomic.new_directory(str(tmp_path / "m"), overwrite=True, members=("a",)):
+        (tmp_path / "m" / "letter.txt").write_text("mine")
+    assert (tmp_path / "m" / "letter.txt").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_io014_a_closed_file_is_not_saved_over_itself(tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    data = (GOLDEN / "keras-3.15.1" / "sequential.keras").read_bytes()
+    path.write_bytes(data)
+    with refser.open(path) as file:
+        refser.save(file, tmp_path / "copy.keras")
+        assert refser.load(tmp_path / "copy.keras") == refser.load(path)
+    for use in (lambda: refser.save(file, path, overwrite=True), file.load, file.model):
+        with pytest.raises(refser.AccessError):
+            use()
+    assert path.read_bytes() == data
+
+
+def test_sh003_a_name_with_a_colon_is_a_plain_name(tmp_path: Path) -> None:
+    model = refser.load(GOLDEN / "keras-3.15.1" / "sequential.weights.h5")
+    refser.save(model, tmp_path / "run-03:40.weights.json")
+    assert refser.load(tmp_path / "run-03:40.weights.json") == model

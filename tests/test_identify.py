@@ -302,8 +302,8 @@ def test_h5014_a_truncated_hdf5_file_is_told(tmp_path: Path, name: str, cut: int
 
 
 @pytest.mark.parametrize("cut", [8, 9, 13, 20, 47])
-def test_h5011_an_hdf5_file_cut_inside_its_superblock_is_told(tmp_path: Path, cut: int) -> None:
-    with refused("H5-011", MalformedError):
+def test_h5014_an_hdf5_file_cut_inside_its_superblock_is_told(tmp_path: Path, cut: int) -> None:
+    with refused("H5-014", MalformedError):
         refser.open(write(tmp_path / "m.h5", WEIGHTS[:cut]))
 
 

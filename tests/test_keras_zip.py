@@ -14,6 +14,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 from helpers import (
     CONFIG,
@@ -557,3 +558,18 @@ def test_zip_door_is_zip_only_with_an_end_record() -> None:
     assert not zipio.is_zip(MemorySource(SOUND[:-22], "x"))
     assert not zipio.is_zip(MemorySource(b"PK\5\6", "x"))
     assert not zipio.is_zip(MemorySource(b"", "x"))
+
+
+def test_kz019_an_archive_is_an_hdf5_file_too(tmp_path: Path) -> None:
+    model = refser.load(write(tmp_path / "m.keras", SOUND))
+    path = tmp_path / "both.keras"
+    refser.save(model, path, hdf5_readable=True)
+    assert refser.load(path) == model
+    with h5py.File(path, "r") as file:
+        assert file.userblock_size == 512
+        assert file[PATH][()].tobytes() == KERNEL.tobytes()
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist()[0] == "model.weights.h5"
+    with refused("KZ-019", InvalidError):
+        refser.save(model, tmp_path / "m.weights.h5", hdf5_readable=True)

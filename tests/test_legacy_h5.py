@@ -152,7 +152,7 @@ def test_lh006_a_name_list_that_is_no_list_of_strings_is_refused(tmp_path: Path,
 
 
 def group_with(**attributes: Any) -> Group:
-    return Group(at="m.h5:/", attributes=attributes, children={})
+    return Group("m.h5", "", attributes, {})
 
 
 def test_lh007_split_lists_are_joined_up_to_the_first_gap() -> None:

@@ -16,7 +16,7 @@ from helpers import CONFIG, everything, h5_bytes, keras_members, refused, write,
 
 import refser
 from refser import limits as limits_module
-from refser.errors import LimitError, UnsafeError
+from refser.errors import LimitError, UnsafeError, UnsupportedError
 from refser.limits import DEFAULT_LIMITS, Limits
 
 
@@ -61,6 +61,7 @@ CASES: dict[str, tuple[str, Callable[[Path], Path], Any, Any]] = {
     "asset_bytes": ("LI-008", archive(a=b"12345"), 5, 4),
     "shards": ("LI-009", shards, 3, 2),
     "unstored_bytes": ("LI-010", weights(lambda f: f.create_dataset("vars/0", (9,), "f8")), 72, 71),
+    "allow_libhdf5": ("LI-012", weights(lambda f: f.create_dataset("vars/0", data=np.zeros(9), chunks=(9,))), True, False),
     "follow_symlinks": ("LI-011", linked_shard, True, False),
 }
 
@@ -79,8 +80,8 @@ def test_li_each_limit_stops_a_file_over_it_and_no_other(tmp_path: Path, field: 
     code, make, enough, too_little = CASES[field]
     path = make(tmp_path)
     everything(path, Limits(**{field: enough}))
-    kind = UnsafeError if field == "follow_symlinks" else LimitError
-    with refused(code, kind):
+    kind = {"follow_symlinks": UnsafeError, "allow_libhdf5": UnsupportedError}.get(field, LimitError)
+    with refused("H5-027" if field == "allow_libhdf5" else code, kind):  # what the file has that only libhdf5 reads
         everything(path, Limits(**{field: too_little}))
 
 
@@ -97,6 +98,7 @@ def test_li_the_defaults_are_those_that_the_documentation_names() -> None:
         "asset_bytes": 1 << 32,
         "shards": 10_000,
         "unstored_bytes": 1 << 26,
+        "allow_libhdf5": True,
         "follow_symlinks": False,
     }
 

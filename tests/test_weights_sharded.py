@@ -163,7 +163,7 @@ def test_sh_a_broken_shard_is_refused_by_its_own_requirement(sound: Path) -> Non
     write(sound.parent / B, b"hello")
     with refused("H5-011") as caught:
         refser.open(sound)
-    assert caught.value.problem.at == B
+    assert caught.value.problem.at == f"{B}:/"
 
 
 def test_sh011_an_empty_index_is_read_with_and_without_its_shard(tmp_path: Path) -> None:

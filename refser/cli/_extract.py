@@ -12,11 +12,12 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from refser import atomic, zipio
+from refser import atomic
 from refser.cli._outcome import NotDoneError
 from refser.cli._screen import Progress
 from refser.errors import Problem
 from refser.values import DTYPES, Weight
+from refser.zipwrite import ArchiveWriter
 
 if TYPE_CHECKING:
     from refser.values import Array
@@ -38,12 +39,11 @@ def to_npz(weights: Sequence[Weight], path: str, *, overwrite: bool) -> list[str
         if len(weight.path.encode("utf-8")) + 4 > _ZIP_NAME_MAX:
             message = f"a path of {len(weight.path):,} characters; a zip holds none so long"
             raise NotDoneError(Problem(code="CL-023", message=message, at=path, hint="extract into a folder"))
-    with atomic.new_file(path, overwrite=overwrite) as temporary, zipio.create(temporary) as archive:
+    with atomic.new_file(path, overwrite=overwrite) as temporary, open(temporary, "xb") as file:
+        archive = ArchiveWriter(file)
         for weight, array in _arrays(weights):
-            header = _npy_header(array)
-            with archive.open(f"{weight.path}.npy", len(header) + array.nbytes) as member:
-                member.write(header)
-                member.write(_raw(array))
+            archive.write(f"{weight.path}.npy", (_npy_header(array), _raw(array)))
+        archive.finish()
     return [f"{weight.path}.npy" for weight in weights]
 
 

@@ -125,6 +125,8 @@ def _command(commands: Any, name: str, summary: str, *, file: str = "FILE") -> a
     group.add_argument("--limit", type=_limit, action="append", default=[], metavar="NAME=VALUE", help=help_limit)
     help_links = "read through symbolic links inside a model folder and beside a shard index"
     group.add_argument("--follow-symlinks", action="store_true", help=help_links)
+    help_libhdf5 = "refuse HDF5 that only libhdf5 can read, which is not safe on hostile bytes"
+    group.add_argument("--no-libhdf5", action="store_true", help=help_libhdf5)
     return made
 
 
@@ -147,7 +149,7 @@ def limits_of(args: argparse.Namespace) -> Limits:
     """The caps that the options ask for."""
     from refser.limits import Limits
 
-    return Limits(**dict(args.limit), follow_symlinks=args.follow_symlinks)
+    return Limits(**dict(args.limit), follow_symlinks=args.follow_symlinks, allow_libhdf5=not args.no_libhdf5)
 
 
 def _limit(text: str) -> tuple[str, int]:
@@ -155,7 +157,7 @@ def _limit(text: str) -> tuple[str, int]:
     from refser.limits import Limits
 
     name, equals, value = text.partition("=")
-    known = [field for field in Limits.__dataclass_fields__ if field != "follow_symlinks"]
+    known = [field for field in Limits.__dataclass_fields__ if field not in ("follow_symlinks", "allow_libhdf5")]
     if name not in known:
         raise argparse.ArgumentTypeError(f"no cap is named {name!r}; there are {', '.join(known)}")
     number = _bytes(value, 1) if name.endswith("_bytes") else (int(value) if re.fullmatch(r"[0-9]{1,18}", value) else None)

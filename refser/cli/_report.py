@@ -147,7 +147,7 @@ def _owner(path: str) -> str:
 def _role(path: str) -> str:
     """By the first step of the path, which is the attribute of the model that holds the object [CL-019]."""
     top = path.partition("/")[0]
-    if top == "optimizer" or top.endswith("_optimizer"):
+    if top == "optimizer":
         return "optimizer"
     return "metrics" if top == "metrics" else "model"
 

@@ -6,7 +6,6 @@ Spec: spec/command-line.md (CL-006, CL-012, CL-013).
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -38,6 +37,8 @@ def screen_width() -> int:
     """The terminal's width within reason; 80 where there is no terminal [CL-012]."""
     if not sys.stdout.isatty():
         return _WIDTH
+    import shutil  # brings four decompressors along
+
     return max(_WIDTH_MIN, min(_WIDTH_MAX, shutil.get_terminal_size((_WIDTH, 24)).columns))
 
 

@@ -3,7 +3,7 @@
 Spec: spec/hdf5.md (H5).  Not here: what Keras keeps in the tree (layouts).
 """
 
-from refser.errors import MalformedError, Problem
+from refser.hdf5._plan import Plan
 from refser.hdf5._tree import Attribute, Dataset, FixedStrings, Group, NewDataset, NewGroup, is_text
 from refser.limits import Limits
 from refser.source import Source
@@ -18,8 +18,10 @@ __all__ = [
     "Group",
     "NewDataset",
     "NewGroup",
+    "Plan",
     "find_superblock",
     "is_text",
+    "plan_tree",
     "read_tree",
     "write_tree",
 ]
@@ -37,40 +39,31 @@ def find_superblock(source: Source) -> int | None:
 
 def read_tree(source: Source, *, limits: Limits) -> Group:
     """The root group of the file with everything below it, no array read.  Raises the first broken H5 requirement."""
-    from refser.hdf5 import _reader
+    from refser.hdf5._image import Image, OutsideProfile
+    from refser.hdf5._profile import read_profile
 
-    start = find_superblock(source)
-    if start is None:
-        message = f"no HDF5 signature in {source.size:,} bytes"
-        raise MalformedError(Problem(code="H5-011", message=message, at=source.name))
-    end = _declared_end(source) if start == 0 else 0
-    if end > source.size:
-        message = f"an HDF5 file of {end:,} bytes that is cut short at {source.size:,}"
-        raise MalformedError(Problem(code="H5-014", message=message, at=source.name, hint="fetch it again"))
-    return _reader.read_tree(source, limits=limits)
+    try:
+        buffer, need = source.image()
+        return read_profile(source, Image(buffer, source.name, limits, need))
+    except OutsideProfile as outside:
+        if not limits.allow_libhdf5:
+            raise outside.refusal() from None
+    from refser.hdf5 import _libhdf5
+
+    return _libhdf5.read_tree(source, limits=limits)
 
 
-def _declared_end(source: Source) -> int:
-    """The end-of-file address in a superblock at byte 0; 0 where its version has another shape [H5-014]."""
-    head = source.head(52)
-    version = head[8] if len(head) > 8 else 255
-    size_of_offsets, at = (head[13], 40) if version in (0, 1) and len(head) > 13 else (head[9] if len(head) > 9 else 0, 28)
-    if version == 1:
-        at += 4
-    if version > 3 or size_of_offsets != 8 or len(head) < at + 8:
-        return 0
-    end = int.from_bytes(head[at : at + 8], "little")
-    return 0 if end == 0xFFFFFFFFFFFFFFFF else end
+def plan_tree(root: NewGroup) -> Plan:
+    """An HDF5 file with everything of `root`, ready to be written: its size is known, its arrays stay where they are.
+
+    The same tree gives the same bytes [H5-010, H5-015].
+    """
+    from refser.hdf5._writer import plan_file
+
+    return plan_file(root)
 
 
 def write_tree(path: str, root: NewGroup) -> None:
-    """A new HDF5 file at `path` with everything of `root`; the same tree gives the same bytes [H5-010, H5-015].
-
-    Raises `OSError` when the file system refuses.
-    """
-    from refser.hdf5 import _writer
-
-    try:
-        _writer.write_tree(path, root)
-    except RuntimeError as error:  # as h5py reports a full disk that it meets on closing
-        raise OSError(str(error)) from error
+    """A new HDF5 file at `path` with everything of `root`.  Raises `OSError` when the file system refuses."""
+    with open(path, "xb") as file:
+        plan_tree(root).write(file)

@@ -2,45 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Union
 
 from refser.errors import InvalidError, Problem, RefserError
-from refser.values import ByteRange, Weight
+from refser.values import ByteRange, Bytes, Weight
 
+_SHAPE_MAX = 1 << 59  # NumPy multiplies the dimensions that are not 0 with at most 16 bytes, and has 63 bits
 # A scalar string or number, a list of them for one dimension, None for an attribute of another kind [H5-009, H5-017].
 Attribute = Union[str, int, float, "list[str]", "list[int]", "list[float]", None]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
     """An array in the file.  One that Keras cannot have written keeps its `fault`, raised only when it is asked for."""
 
-    _: KW_ONLY
-    at: str  # "model.weights.h5:/layers/dense/vars/0"
-    dtype: str = ""  # Keras name [VA-001]
-    shape: tuple[int, ...] = ()
-    big_endian: bool = False
-    data: ByteRange | None = None
-    fault: RefserError | None = None
+    __slots__ = ("big_endian", "dtype", "fault", "file", "length", "offset", "path", "shape", "source")
+
+    def __init__(  # by position, as there are thousands of them
+        self,
+        file: str,
+        path: str,
+        dtype: str = "",
+        shape: tuple[int, ...] = (),
+        big_endian: bool = False,
+        source: Bytes | None = None,
+        offset: int = 0,
+        length: int = 0,
+        fault: RefserError | None = None,
+    ) -> None:
+        self.file, self.path = file, path  # "model.weights.h5", "layers/dense/vars/0"
+        self.dtype, self.shape, self.big_endian = dtype, shape, big_endian  # Keras name [VA-001]
+        self.source, self.offset, self.length = source, offset, length
+        self.fault = fault
+
+    @property
+    def at(self) -> str:
+        return f"{self.file}:/{self.path}"
+
+    def under(self, path: str) -> Dataset:
+        """The same array by another path: a hard link."""
+        place = (self.dtype, self.shape, self.big_endian, self.source, self.offset, self.length, self.fault)
+        return Dataset(self.file, path, *place)
 
     def weight(self, path: str) -> Weight:
         """This array as the weight `path`.  Raises what is wrong with it."""
-        if self.fault is not None:
-            raise self.fault
-        assert self.data is not None  # a dataset has bytes or a fault
-        return Weight(path=path, dtype=self.dtype, shape=self.shape, big_endian=self.big_endian, source=self.data)
+        if self.fault is not None or self.source is None:
+            raise self.fault or AssertionError(f"{self.at} has neither bytes nor a fault")
+        if not self.length and math.prod(length or 1 for length in self.shape) >= _SHAPE_MAX:
+            message = f"no elements in the shape {self.shape}; wanted one that an array can have"
+            raise InvalidError(Problem(code="H5-012", message=message, at=self.at))
+        data = ByteRange(self.source, self.offset, self.length)
+        return Weight(path=path, dtype=self.dtype, shape=self.shape, big_endian=self.big_endian, source=data)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """A group with its attributes and, in the file's own order, what it holds."""
+    """A group: its attributes, decoded when they are asked for, and what it holds in byte order of the names."""
 
-    _: KW_ONLY
-    at: str  # "model.weights.h5:/layers/dense"
-    attributes: Mapping[str, Attribute]
-    children: Mapping[str, Group | Dataset]
+    __slots__ = ("_attributes", "children", "file", "path")
+
+    def __init__(
+        self,
+        file: str,
+        path: str,
+        attributes: Mapping[str, Attribute] | Callable[[], Mapping[str, Attribute]],
+        children: dict[str, Group | Dataset],
+    ) -> None:
+        self.file, self.path, self.children = file, path, children  # "model.weights.h5", "layers/dense"
+        self._attributes = attributes
+
+    @property
+    def at(self) -> str:
+        return f"{self.file}:/{self.path}"
+
+    @property
+    def attributes(self) -> Mapping[str, Attribute]:
+        """Raises the first H5 requirement that one of them breaks."""
+        if callable(self._attributes):
+            self._attributes = self._attributes()
+        return self._attributes
 
     def get(self, path: str) -> Group | Dataset | None:
         """What `a/b/c` leads to, or None."""

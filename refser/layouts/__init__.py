@@ -7,38 +7,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from types import MappingProxyType
+from typing import Any
 
-from refser.layouts.config_json import write_config_json
 from refser.layouts.identify import open_layout
-from refser.layouts.keras_dir import write_keras_dir
-from refser.layouts.keras_zip import write_keras_zip
-from refser.layouts.legacy_h5 import write_legacy_h5, write_legacy_weights_h5
 from refser.layouts.model_file import ModelFile
-from refser.layouts.weights_h5 import write_weights_h5
-from refser.layouts.weights_sharded import write_weights_sharded
-from refser.values import Generation
+from refser.values import Generation, Model
 
 __all__ = ["LAYOUTS", "Layout", "ModelFile", "open_layout"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """One layout that refser writes."""
+    """One layout that refser writes: the function `write_<function>` of one module, imported when it is wanted."""
 
-    write: Callable[..., None]
+    module: str
+    function: str
     generation: Generation | None  # None: either
     example: str  # a name that stands for it
+
+    def write(self, model: Model, path: str, **options: Any) -> None:
+        write: Callable[..., None] = getattr(import_module(f"refser.layouts.{self.module}"), f"write_{self.function}")
+        write(model, path, **options)
+
+
+def _layout(function: str, generation: Generation | None, example: str, module: str = "") -> Layout:
+    return Layout(module=module or function, function=function, generation=generation, example=example)
 
 
 LAYOUTS: Mapping[str, Layout] = MappingProxyType(
     {
-        "keras-zip": Layout(write=write_keras_zip, generation="v3", example="model.keras"),
-        "keras-dir": Layout(write=write_keras_dir, generation="v3", example="model/"),
-        "weights-h5": Layout(write=write_weights_h5, generation="v3", example="model.weights.h5"),
-        "weights-sharded": Layout(write=write_weights_sharded, generation="v3", example="model.weights.json"),
-        "legacy-h5": Layout(write=write_legacy_h5, generation="legacy", example="model.h5"),
-        "legacy-weights-h5": Layout(write=write_legacy_weights_h5, generation="legacy", example="weights.h5"),
-        "config-json": Layout(write=write_config_json, generation=None, example="model.json"),
+        "keras-zip": _layout("keras_zip", "v3", "model.keras"),
+        "keras-dir": _layout("keras_dir", "v3", "model/"),
+        "weights-h5": _layout("weights_h5", "v3", "model.weights.h5"),
+        "weights-sharded": _layout("weights_sharded", "v3", "model.weights.json"),
+        "legacy-h5": _layout("legacy_h5", "legacy", "model.h5"),
+        "legacy-weights-h5": _layout("legacy_weights_h5", "legacy", "weights.h5", "legacy_h5"),
+        "config-json": _layout("config_json", None, "model.json"),
     }
 )

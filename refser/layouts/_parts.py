@@ -5,6 +5,7 @@ Spec: spec/keras-zip.md (KZ-001, KZ-010, KZ-011).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -14,6 +15,9 @@ from refser.limits import Limits
 from refser.values import Model
 
 CONFIG, METADATA, WEIGHTS, NPZ, ASSETS = "config.json", "metadata.json", "model.weights.h5", "model.weights.npz", "assets"
+
+
+_DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def parse_metadata(data: bytes | memoryview, *, limits: Limits, at: str) -> Mapping[str, Any]:
@@ -45,7 +49,7 @@ def check_asset_names(names: Collection[str], at: str) -> None:
     """Raise unless every name stays below `assets/` and none is a folder of another [KZ-010]."""
     for name in names:
         if not is_asset_name(name):
-            message = f"an asset named {name!r}; wanted a relative path without '..', '\\', ':' or control characters"
+            message = f"an asset named {name!r}; wanted a relative path without '..', '\\', a drive or control characters"
             raise UnsafeError(Problem(code="KZ-010", message=message, at=at))
         for end, char in enumerate(name):
             if char == "/" and name[:end] in names:
@@ -56,8 +60,8 @@ def check_asset_names(names: Collection[str], at: str) -> None:
 def is_asset_name(name: str) -> bool:
     """Whether the path stays below `assets/` on every system [KZ-010]."""
     parts = name.split("/")
-    plain = not any(ord(char) < 32 or char in "\\:\x7f" or "\ud800" <= char <= "\udfff" for char in name)
-    return plain and all(part not in ("", ".", "..") for part in parts)
+    plain = not any(ord(char) < 32 or char in "\\\x7f" or "\ud800" <= char <= "\udfff" for char in name)
+    return plain and all(part not in ("", ".", "..") and not _DRIVE.match(part) for part in parts)
 
 
 def npz_refused(at: str) -> UnsupportedError:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
 
-from refser import hdf5, jsonio, zipio
+from refser import hdf5, jsonio
 from refser.errors import AccessError, InvalidError, MalformedError, Problem, RefserError, UnsupportedError
-from refser.layouts import config_json, keras_dir, keras_zip, legacy_h5, weights_h5, weights_sharded
 from refser.layouts.model_file import ModelFile
 from refser.limits import Limits
 from refser.source import FileSource, Source, kind_of
+from refser.stream import is_url, open_url
+
+if TYPE_CHECKING:
+    from refser.zipio import Archive
 
 _WANTED = "wanted a Keras model (.keras, .h5, .weights.h5, .weights.json, a model directory or a config)"
 _LFS = b"version https://git-lfs.github.com/spec/"
@@ -49,12 +53,17 @@ _NAMES = {
 }
 
 
-def open_layout(path: str, *, limits: Limits) -> ModelFile:
-    """Open whatever is at `path`, whatever its name [FT-001].  Raises the `RefserError` that says what it is instead."""
+def open_layout(path: str, *, limits: Limits, source: Source | None = None) -> ModelFile:
+    """Open whatever is at `path`, or what `source` has, whatever its name [FT-001].
+
+    Raises the `RefserError` that says what it is instead.
+    """
     try:
-        if kind_of(path) == "directory":
+        if source is None and is_url(path):
+            source = open_url(path)
+        if source is None and kind_of(path) == "directory":
             return _open_directory(path, limits)
-        file = _open_file(path, FileSource(path), limits)
+        file = _open_file(path, source or FileSource(path), limits)
     except OSError as error:
         message = f"cannot be read: {(error.strerror or str(error)).lower()}"
         raise AccessError(Problem(code="IO-003", message=message, at=path)) from error
@@ -62,7 +71,12 @@ def open_layout(path: str, *, limits: Limits) -> ModelFile:
     return file
 
 
+# Each way imports what it needs: looking at one file costs no more modules than its layout has.
+
+
 def _open_directory(path: str, limits: Limits) -> ModelFile:
+    from refser.layouts import keras_dir
+
     if keras_dir.detect_keras_dir(path):
         return keras_dir.read_keras_dir(path, limits=limits)
     raise _not_a_model_directory(path)
@@ -73,21 +87,36 @@ def _open_file(path: str, source: Source, limits: Limits) -> ModelFile:
     if not head:
         hint = "the download or the copy did not finish: fetch it again"
         raise MalformedError(Problem(code="FT-003", message=f"an empty file; {_WANTED}", at=path, hint=hint))
-    # [FT-008]
-    if head.startswith(b"PK\x03\x04") or (zipio.is_zip(source) and hdf5.find_superblock(source) != 0):
-        archive = zipio.Archive(source, limits=limits)
-        if keras_zip.detect_keras_zip(archive):
-            return keras_zip.read_keras_zip(path, archive, limits=limits)
-        raise _not_a_model_archive(path, archive)
-    if hdf5.find_superblock(source) is not None:
+    superblock = 0 if head.startswith(hdf5.SIGNATURE) else None
+    if superblock is None and (head.startswith(b"PK\x03\x04") or _is_zip(source)):  # [FT-008]
+        return _open_zip(path, source, limits)
+    if superblock == 0 or hdf5.find_superblock(source) is not None:
         return _open_hdf5(path, source, limits)
     if head.lstrip()[:1] in (b"{", b"[") or head.startswith(_MARKED_JSON):
         return _open_json(path, source, limits)
     raise _not_a_model_file(path, head)
 
 
+def _is_zip(source: Source) -> bool:
+    from refser import zipio
+
+    return zipio.is_zip(source)
+
+
+def _open_zip(path: str, source: Source, limits: Limits) -> ModelFile:
+    from refser import zipio
+    from refser.layouts import keras_zip
+
+    archive = zipio.Archive(source, limits=limits)
+    if keras_zip.detect_keras_zip(archive):
+        return keras_zip.read_keras_zip(path, archive, limits=limits)
+    raise _not_a_model_archive(path, archive)
+
+
 def _open_hdf5(path: str, source: Source, limits: Limits) -> ModelFile:
     """A whole legacy model before legacy weights before a store: each has what the next one looks for [FT-013]."""
+    from refser.layouts import legacy_h5, weights_h5
+
     root = hdf5.read_tree(source, limits=limits)
     if legacy_h5.detect_legacy_h5(root):
         return legacy_h5.read_legacy_h5(path, root, limits=limits)
@@ -102,6 +131,8 @@ def _open_hdf5(path: str, source: Source, limits: Limits) -> ModelFile:
 
 def _open_json(path: str, source: Source, limits: Limits) -> ModelFile:
     """An index or a config, by its keys [FT-014]."""
+    from refser.layouts import config_json, weights_sharded
+
     size = min(source.size, limits.json_bytes + 1)
     text = jsonio.decode_text(source.view(0, size), limits=limits, at=source.name)
     value = jsonio.parse(text, limits=limits, at=source.name)
@@ -160,7 +191,7 @@ def _is_tf_checkpoint(path: str) -> bool:
     return name.endswith(".index") or name == "checkpoint" or re.search(r"\.data-\d{5}-of-\d{5}$", name) is not None
 
 
-def _not_a_model_archive(path: str, archive: zipio.Archive) -> RefserError:
+def _not_a_model_archive(path: str, archive: Archive) -> RefserError:
     names = list(archive.sizes)
     nested = next((name for name in names if name.endswith("/config.json")), None)
     if nested is not None:

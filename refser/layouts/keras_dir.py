@@ -58,7 +58,7 @@ def read_keras_dir(path: str, *, limits: Limits) -> ModelFile:
         layout="keras-dir",
         config_json=jsonio.decode_text(config, limits=limits, at=f"{name}/{CONFIG}"),
         metadata=parse_metadata(metadata, limits=limits, at=f"{name}/{METADATA}"),
-        groups=store.groups,
+        found_groups=lambda: store.groups,
         weights=store.weights,
         assets=Assets(assets, lambda asset: _asset(path, asset, limits)),
         problems=tuple(_unknown_file(name, file) for file in present if file not in (CONFIG, METADATA, WEIGHTS, ASSETS)),

@@ -5,12 +5,9 @@ Spec: spec/keras-zip.md (KZ).  Not here: the zip itself (zipio), the weights ins
 
 from __future__ import annotations
 
-import os
-import shutil
-
-from refser import atomic, jsonio, zipio
+from refser import atomic, jsonio
 from refser.errors import InvalidError, Problem
-from refser.hdf5 import read_tree, write_tree
+from refser.hdf5 import plan_tree, read_tree
 from refser.layouts._parts import (
     ASSETS,
     CONFIG,
@@ -29,8 +26,10 @@ from refser.layouts.weights_h5 import read_store, store_tree
 from refser.limits import Limits
 from refser.values import Model
 from refser.zipio import Archive
+from refser.zipwrite import ArchiveWriter
 
 _ANY_SIZE = 1 << 63
+_USER_BLOCK = 512  # the first place but 0 where the signature of an HDF5 file can stand [H5-013]
 
 
 def detect_keras_zip(archive: Archive) -> bool:
@@ -58,7 +57,7 @@ def read_keras_zip(path: str, archive: Archive, *, limits: Limits) -> ModelFile:
         layout="keras-zip",
         config_json=jsonio.decode_text(config, limits=limits, at=f"{archive.name}:{CONFIG}"),
         metadata=parse_metadata(metadata, limits=limits, at=f"{archive.name}:{METADATA}"),
-        groups=store.groups,
+        found_groups=lambda: store.groups,
         weights=store.weights,
         assets=Assets(assets, lambda name: archive.read(prefix + name, cap=limits.asset_bytes, code="LI-008")),
         problems=tuple(_unknown_member(archive, name) for name in others),
@@ -66,23 +65,25 @@ def read_keras_zip(path: str, archive: Archive, *, limits: Limits) -> ModelFile:
     )
 
 
-def write_keras_zip(model: Model, path: str, *, overwrite: bool = False) -> None:
-    """Members in Keras's order, stored, with fixed times [KZ-002, KZ-012]."""
+def write_keras_zip(model: Model, path: str, *, overwrite: bool = False, hdf5_readable: bool = False) -> None:
+    """Members in Keras's order, stored, with fixed times [KZ-002, KZ-012].
+
+    With `hdf5_readable` the weights come first, where HDF5 looks for a file behind a user block: any HDF5 tool then opens
+    the archive itself and reads its weights in place [KZ-019].
+    """
     config, metadata, assets = config_bytes(model, path), metadata_bytes(model, path), checked_assets(model, path)
-    tree = store_tree(model)
-    with atomic.new_file(path, overwrite=overwrite) as temporary:
-        weights = f"{temporary}.h5"
-        try:
-            write_tree(weights, tree)
-            with zipio.create(temporary) as archive:
-                archive.write(METADATA, metadata)
-                archive.write(CONFIG, config)
-                with open(weights, "rb") as source, archive.open(WEIGHTS, os.path.getsize(weights)) as member:
-                    shutil.copyfileobj(source, member, 1 << 20)
-                for name, data in assets.items():
-                    archive.write(f"{ASSETS}/{name}", data)
-        finally:
-            atomic.forget(weights)
+    plan = plan_tree(store_tree(model))
+    with atomic.new_file(path, overwrite=overwrite) as temporary, open(temporary, "xb") as file:
+        archive = ArchiveWriter(file)
+        if hdf5_readable:
+            archive.write(WEIGHTS, plan.pieces(), size=plan.size, alignment=_USER_BLOCK)
+        archive.write(METADATA, (metadata,))
+        archive.write(CONFIG, (config,))
+        if not hdf5_readable:
+            archive.write(WEIGHTS, plan.pieces(), size=plan.size)
+        for name, data in assets.items():
+            archive.write(f"{ASSETS}/{name}", (data,))
+        archive.finish()
 
 
 def _unknown_member(archive: Archive, name: str) -> Problem:

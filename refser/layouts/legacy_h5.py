@@ -52,7 +52,7 @@ def read_legacy_h5(path: str, root: Group, *, limits: Limits) -> ModelFile:
         config_json=_text(root, "model_config"),
         training_config=_text(root, "training_config"),
         metadata=_metadata(base) | _metadata(root),
-        groups=tuple(groups),
+        found_groups=tuple(groups),
         weights=weights,
         limits=limits,
     )
@@ -66,7 +66,7 @@ def read_legacy_weights_h5(path: str, root: Group, *, limits: Limits) -> ModelFi
         layout="legacy-weights-h5",
         generation="legacy",
         metadata=_metadata(root),
-        groups=tuple(_read_layers(root, "", weights)),
+        found_groups=tuple(_read_layers(root, "", weights)),
         weights=weights,
         limits=limits,
     )

@@ -11,7 +11,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any
 
 from refser import jsonio
-from refser.errors import InvalidError, Problem
+from refser.errors import AccessError, InvalidError, Problem
 from refser.limits import DEFAULT_LIMITS, Limits
 from refser.values import ByteRange, Generation, MemoryBytes, Model, Weight, WeightGroup
 
@@ -49,7 +49,7 @@ class ModelFile:
     config_json: str | None = field(default=None, repr=False)  # the text as stored [CF-001]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, Weight] = field(default_factory=dict, repr=False)  # by inner path, in file order
-    groups: tuple[WeightGroup, ...] = field(default=(), repr=False)
+    found_groups: tuple[WeightGroup, ...] | Callable[[], tuple[WeightGroup, ...]] = field(default=(), repr=False)
     assets: Assets = field(default_factory=no_assets, repr=False)
     training_config: str | None = field(default=None, repr=False)  # legacy files only, as stored
     problems: tuple[Problem, ...] = ()  # what is odd about the file and did not stop the reading
@@ -64,6 +64,11 @@ class ModelFile:
         return jsonio.parse_object(self.config_json, limits=self.limits, at=f"{self.path}: config")
 
     @property
+    def groups(self) -> tuple[WeightGroup, ...]:
+        """The groups that hold the weights.  Raises what is wrong with a name [WH-005]."""
+        return self.found_groups() if callable(self.found_groups) else self.found_groups
+
+    @property
     def keras_version(self) -> str | None:
         """The version the file says it was saved by, "3.15.1"; nothing proves it."""
         version = self.metadata.get("keras_version")
@@ -75,7 +80,13 @@ class ModelFile:
         return replace(model, weights={path: _in_memory(weight) for path, weight in model.weights.items()})
 
     def model(self) -> Model:
-        """The model without a copy of its arrays: they stay in the file, which has to stay as it is."""
+        """The model without a copy of its arrays: they stay in the file, which has to stay as it is.
+
+        Raises `AccessError` once the file is closed.
+        """
+        if self.closed:
+            message = "the file is closed; wanted one that is open, or its model taken before"
+            raise AccessError(Problem(code="IO-014", message=message, at=self.path))
         return Model(
             generation=self.generation,
             config_json=self.config_json,
@@ -89,7 +100,7 @@ class ModelFile:
     def close(self) -> None:
         """Let go of the file, which stays mapped as long as an array of it is in use."""
         self.closed = True
-        self.weights, self.groups, self.assets = MappingProxyType({}), (), no_assets()
+        self.weights, self.found_groups, self.assets = MappingProxyType({}), (), no_assets()
 
     def __enter__(self) -> ModelFile:
         return self

@@ -5,8 +5,8 @@ Spec: spec/weights-h5.md (WH).  Not here: opening HDF5 (hdf5), splitting over se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, KeysView, Mapping
+from functools import cached_property
 
 from refser import atomic
 from refser.errors import InvalidError, Problem
@@ -16,22 +16,62 @@ from refser.limits import Limits
 from refser.values import Model, Weight, WeightGroup, natural
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """The weights of one file and the groups that hold them, both in file order."""
+    """The weights of one file and the groups that hold them, both in file order; each is made when it is asked for."""
 
-    groups: tuple[WeightGroup, ...]
-    weights: dict[str, Weight]
+    def __init__(self, arrays: dict[str, Dataset], owners: list[tuple[Group, list[str]]]) -> None:
+        self.weights = Weights(arrays)
+        self._owners = owners
+
+    @cached_property
+    def groups(self) -> tuple[WeightGroup, ...]:
+        """Raises what is wrong with a name [WH-005]."""
+        return tuple(
+            WeightGroup(path=group.path, name=_name(group), keys=tuple(path[len(group.path) + 1 :] for path in paths))
+            for group, paths in self._owners
+        )
+
+
+class Weights(Mapping[str, Weight]):
+    """Weights by inner path, each made when it is asked for: listing thousands of paths makes none."""
+
+    def __init__(self, arrays: Mapping[str, Dataset]) -> None:
+        self._arrays, self._made = arrays, dict[str, Weight]()
+
+    def __getitem__(self, path: str) -> Weight:
+        made = self._made.get(path)
+        if made is None:
+            made = self._made[path] = self._arrays[path].weight(path)
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._arrays
+
+    def keys(self) -> KeysView[str]:
+        return self._arrays.keys()
 
 
 def detect_weights_h5(root: Group) -> bool:
     """Some group is named `vars` [FT-010]."""
-    return any(path.rpartition("/")[2] == "vars" for path, node in walk(root) if isinstance(node, Group))
+    todo: list[Group | Dataset] = [root]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, Group):
+            if "vars" in node.children and isinstance(node.children["vars"], Group):
+                return True
+            todo.extend(node.children.values())
+    return False
 
 
 def read_weights_h5(path: str, root: Group, *, limits: Limits) -> ModelFile:
     store = read_store(root)
-    return ModelFile(path=path, layout="weights-h5", groups=store.groups, weights=store.weights, limits=limits)
+    return ModelFile(path=path, layout="weights-h5", found_groups=lambda: store.groups, weights=store.weights, limits=limits)
 
 
 def write_weights_h5(model: Model, path: str, *, overwrite: bool = False) -> None:
@@ -42,23 +82,41 @@ def write_weights_h5(model: Model, path: str, *, overwrite: bool = False) -> Non
 
 def read_store(root: Group) -> Store:
     """Every weight and every `vars` group, empty ones too [WH-009].  Raises the first WH requirement that the tree breaks."""
-    groups: dict[str, WeightGroup] = {}
-    weights: dict[str, Weight] = {}
-    keys: dict[str, list[str]] = {}
-    for path, node in walk(root):
-        owner = _owner(path if isinstance(node, Group) else path.rpartition("/")[0])
-        if isinstance(node, Group):
-            if owner == path:
-                groups[path] = WeightGroup(path=path, name=_name(node))
-                keys[path] = []
-        elif owner is None:
-            message = "an array outside every group named vars; wanted <object path>/vars/<number>"
-            raise InvalidError(Problem(code="WH-001", message=message, at=node.at))
+    owners: list[tuple[Group, list[str]]] = []
+    arrays: dict[str, Dataset] = {}
+    nested = False
+    # Groups that are being looked through, each with what is left of it and where its weights are listed.
+    frames: list[tuple[Iterator[tuple[str, Group | Dataset]], list[str] | None]] = [(iter(root.children.items()), None)]
+    while frames:
+        children, paths = frames[-1]
+        for name, node in children:
+            if isinstance(node, Group):
+                if name == "vars":
+                    nested |= paths is not None
+                    paths = []
+                    owners.append((node, paths))
+                frames.append((_in_order(node, paths is not None), paths))
+                break
+            if paths is None:
+                message = "an array outside every group named vars; wanted <object path>/vars/<number>"
+                raise InvalidError(Problem(code="WH-001", message=message, at=node.at))
+            if node.fault is not None:
+                raise node.fault
+            paths.append(node.path)
+            arrays[node.path] = node
         else:
-            weights[path] = node.weight(path)
-            keys[owner].append(path[len(owner) + 1 :])  # with slashes where groups lie between [WH-011]
-    found = tuple(WeightGroup(path=group.path, name=group.name, keys=tuple(keys[group.path])) for group in groups.values())
-    return Store(groups=found, weights={path: weights[path] for group in found for path in group.weight_paths})
+            frames.pop()
+    if nested:  # a group inside a group's weights has its own place in the list [WH-004]
+        arrays = {path: arrays[path] for _, paths in owners for path in paths}
+    return Store(arrays, owners)
+
+
+def _in_order(group: Group, below_vars: bool) -> Iterator[tuple[str, Group | Dataset]]:
+    """Links as the file orders them, below a `vars` group by number [WH-004]."""
+    children = group.children
+    if not below_vars or max(map(len, children), default=1) == 1:  # single digits: both orders are one
+        return iter(children.items())
+    return iter([(name, children[name]) for name in natural(list(children))])
 
 
 def store_tree(model: Model) -> NewGroup:
@@ -87,29 +145,6 @@ def add_group(root: NewGroup, group: WeightGroup) -> None:
 def add_weight(root: NewGroup, group: WeightGroup, key: str, weight: Weight) -> None:
     attributes = {"dtype": "bfloat16"} if weight.dtype == "bfloat16" else {}  # [WH-006]
     root.group(group.path).put(key, NewDataset(weight, attributes))
-
-
-def walk(root: Group) -> Iterator[tuple[str, Group | Dataset]]:
-    """Every node with its path, parents first: links as the file orders them, below a `vars` group by number [WH-004]."""
-    todo: list[tuple[str, Group | Dataset]] = [("", root)]
-    while todo:
-        path, node = todo.pop()
-        if path:
-            yield path, node
-        if isinstance(node, Group):
-            names = list(node.children)
-            if _owner(path) is not None:
-                names = natural(names)
-            todo.extend((f"{path}/{name}" if path else name, node.children[name]) for name in reversed(names))
-
-
-def _owner(path: str) -> str | None:
-    """The innermost `vars` group at or above `path` [WH-001]."""
-    parts = path.split("/")
-    for at in range(len(parts), 0, -1):
-        if parts[at - 1] == "vars":
-            return "/".join(parts[:at])
-    return None
 
 
 def _name(group: Group) -> str | None:

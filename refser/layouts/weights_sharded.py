@@ -17,10 +17,12 @@ from refser.hdf5 import NewGroup, read_tree, write_tree
 from refser.layouts.model_file import ModelFile, checked_groups
 from refser.layouts.weights_h5 import Store, add_group, add_weight, read_store
 from refser.limits import GIB, Limits
-from refser.source import FileSource
+from refser.source import FileSource, Source
+from refser.stream import is_url, open_url
 from refser.values import Model, Weight, WeightGroup, dtype_bits, natural
 
 _OWN_SHARD = re.compile(r"(?:[0-9a-f]{12}-)?(.+)_\d{5}\.weights\.h5", re.DOTALL)
+_DRIVE = re.compile(r"[A-Za-z]:")
 INDEX_SUFFIX = ".weights.json"
 
 
@@ -39,8 +41,8 @@ def read_weights_sharded(path: str, index: Mapping[str, Any], *, limits: Limits)
         raise LimitError(Problem(code="LI-009", message=message, at=at))
     names = names or _lone_shard(path)
     shards = {name: read_store(read_tree(_open_shard(path, name, limits), limits=limits)) for name in names}
-    store = _merge(places, shards, at)
-    return ModelFile(path=path, layout="weights-sharded", groups=store.groups, weights=store.weights, limits=limits)
+    groups, weights = _merge(places, shards, at)
+    return ModelFile(path=path, layout="weights-sharded", found_groups=groups, weights=weights, limits=limits)
 
 
 def write_weights_sharded(model: Model, path: str, *, max_shard_size: float | None = None, overwrite: bool = False) -> None:
@@ -48,6 +50,9 @@ def write_weights_sharded(model: Model, path: str, *, max_shard_size: float | No
     if not path.endswith(INDEX_SUFFIX):
         message = f"the name {os.path.basename(path)!r} for an index; wanted one that ends in {INDEX_SUFFIX}"
         raise InvalidError(Problem(code="SH-001", message=message, at=path))
+    if "\\" in os.path.basename(path):
+        message = f"the name {os.path.basename(path)!r}, which shards cannot have; wanted one without a backslash"
+        raise InvalidError(Problem(code="SH-003", message=message, at=path))
     base = os.path.basename(path).removesuffix(".json").replace(".weights", "")
     shards = _split(model, base, 5.0 if max_shard_size is None else max_shard_size)
     atomic.refuse_existing(path, overwrite)
@@ -101,9 +106,12 @@ class _Index:
 
 def _split(model: Model, base: str, max_shard_size: float) -> list[_Shard]:
     """Fill one shard after another; a weight that does not fit starts the next [SH-008]."""
-    cap = float(max_shard_size) * GIB
+    try:
+        cap = float(max_shard_size) * GIB
+    except (TypeError, ValueError):
+        cap = 0.0
     if not cap > 0:
-        message = f"a shard size of {max_shard_size} GiB; wanted more than 0"
+        message = f"a shard size of {max_shard_size!r} GiB; wanted a number over 0"
         raise InvalidError(Problem(code="SH-010", message=message))
     shards = [_Shard(f"{base}_00000.weights.h5")]
     shards[0].tree.group("vars")  # always there, empty or not [WH-002]
@@ -149,12 +157,14 @@ def _weight_map(index: Mapping[str, Any], at: str) -> dict[str, list[str]]:
     return found
 
 
-def _open_shard(index: str, name: str, limits: Limits) -> FileSource:
+def _open_shard(index: str, name: str, limits: Limits) -> Source:
     """The file `name` beside the index, and nothing else [SH-003, SH-004]."""
     at = os.path.basename(index)
-    if not name or name in (".", "..") or set(name) & set("/\\\0") or os.path.basename(name) != name or ":" in name:
+    if not name or name in (".", "..") or set(name) & set("/\\\0") or _DRIVE.match(name):
         message = f"a shard named {name!r}; wanted a plain file name beside the index"
         raise UnsafeError(Problem(code="SH-003", message=message, at=at))
+    if is_url(index):
+        return open_url(f"{index.rpartition('/')[0]}/{name}")
     path = os.path.join(os.path.dirname(index), name)
     if os.path.islink(path) and not limits.follow_symlinks:
         hint = "pass --follow-symlinks or Limits(follow_symlinks=True) if you trust it"
@@ -175,11 +185,15 @@ def _lone_shard(index: str) -> list[str]:
     return [name] if os.path.isfile(os.path.join(os.path.dirname(index), name)) else []
 
 
-def _merge(places: Mapping[str, Sequence[str]], shards: Mapping[str, Store], at: str) -> Store:
-    """One store in the order that one file would have [SH-006]."""
+_Merged = tuple[tuple[WeightGroup, ...], dict[str, Weight]]
+
+
+def _merge(places: Mapping[str, Sequence[str]], shards: Mapping[str, Store], at: str) -> _Merged:
+    """Groups and weights in the order that one file would have [SH-006]."""
     names: dict[str, str | None] = {}
     keys: dict[str, list[str]] = {path: [] for path in places}
     weights: dict[str, Weight] = {}
+    filled: set[tuple[str, str]] = set()
     for file, store in shards.items():
         for group in store.groups:
             names[group.path] = names.get(group.path) or group.name
@@ -187,6 +201,8 @@ def _merge(places: Mapping[str, Sequence[str]], shards: Mapping[str, Store], at:
             if group.keys and file not in places.get(group.path, ()):
                 message = f"{file!r} has weights in /{group.path}, where the index does not send anybody for them"
                 raise _mismatch(message, at)
+            if group.keys:
+                filled.add((file, group.path))
             for key, path in zip(group.keys, group.weight_paths):
                 if path in weights:
                     raise _mismatch(f"/{path} stands in two shards", at)
@@ -194,11 +210,11 @@ def _merge(places: Mapping[str, Sequence[str]], shards: Mapping[str, Store], at:
                 keys[group.path].append(key)
     for path, files in places.items():
         for file in files:
-            if not any(group.path == path and group.keys for group in shards[file].groups):
+            if (file, path) not in filled:
                 raise _mismatch(f"weight_map sends /{path} to {file!r}, which has no weights there", at)
     order = sorted(keys, key=lambda path: [part.encode("utf-8") for part in path.split("/")])
     groups = tuple(WeightGroup(path=path, name=names.get(path), keys=tuple(natural(keys[path]))) for path in order)
-    return Store(groups=groups, weights={path: weights[path] for group in groups for path in group.weight_paths})
+    return groups, {path: weights[path] for group in groups for path in group.weight_paths}
 
 
 def _mismatch(message: str, at: str) -> RefserError:

@@ -1,10 +1,10 @@
 """Whatever the bytes: opening a file and reading all of it succeeds or raises a `RefserError`; what loads also saves and loads.
 
-Golden files are mutated and read in a child process with a timeout, because libhdf5 hangs and crashes on damaged bytes
-(a global heap object of size 0, a B-tree node that is its own child).  Those are counted and reported, not failures;
-whatever Python raises that is no `RefserError` is one, and so is any hang or crash on JSON and zip bytes.
+Golden files are mutated and read in a child process with a timeout.  Whatever Python raises that is no `RefserError` is a
+failure, and so is any hang or crash; libhdf5, which does both on damaged bytes, is not asked.  test_hdf5_mutations looks
+closer at HDF5.
 
-`REFSER_FUZZ_SECONDS` is how long all of it runs (15 by default), `REFSER_FUZZ_SEED` where it starts.  A failure names the
+`REFSER_FUZZ_SECONDS` is how long each family runs (5 by default), `REFSER_FUZZ_SEED` where it starts.  A failure names the
 mutant (`family number`); `python tests/fuzz/test_mutations.py family number` runs that one alone.
 """
 
@@ -33,11 +33,16 @@ from refser.limits import Limits
 from refser.values import WeightGroup
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-SECONDS = float(os.environ.get("REFSER_FUZZ_SECONDS", "15"))
+SECONDS = float(os.environ.get("REFSER_FUZZ_SECONDS", "5"))
 SEED = int(os.environ.get("REFSER_FUZZ_SEED", "1000"))
 HANG = 6  # seconds
 LIMITS = Limits(
-    inflated_bytes=1 << 26, unstored_bytes=1 << 24, attribute_bytes=1 << 22, asset_bytes=1 << 22, hdf5_objects=10_000
+    inflated_bytes=1 << 26,
+    unstored_bytes=1 << 24,
+    attribute_bytes=1 << 22,
+    asset_bytes=1 << 22,
+    hdf5_objects=10_000,
+    allow_libhdf5=False,
 )
 
 ZIPS = ["keras-3.15.1/sequential.keras", "keras-3.9.2/text.keras", "tf-keras-2.12.0/mixed.keras"]
@@ -237,14 +242,14 @@ def reader() -> Iterator[Callable[[str, int], str]]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="selects on a pipe")
-@pytest.mark.parametrize(("family", "share"), [("json", 0.2), ("zip", 0.35), ("hdf5", 0.45)])
-def test_any_mutant_is_read_or_refused(reader: Callable[[str, int], str], family: str, share: float) -> None:
+@pytest.mark.parametrize("family", ["json", "zip", "hdf5"])
+def test_any_mutant_is_read_or_refused(reader: Callable[[str, int], str], family: str) -> None:
     reader(family, SEED)  # the start of the child is not timed
-    end, number, counts = time.monotonic() + SECONDS * share, SEED, Counter[str]()
+    end, number, counts = time.monotonic() + SECONDS, SEED, Counter[str]()
     while time.monotonic() < end:
         answer = reader(family, number)
         assert not answer.startswith("FAIL"), f"{family} {number}: " + answer.replace("\\n", "\n")
-        assert family == "hdf5" or answer not in ("hang", "crash"), f"{family} {number}: {answer}"
+        assert answer not in ("hang", "crash"), f"{family} {number}: {answer}"
         counts[answer] += 1
         number += 1
     print(f"{family}: {counts.total()} mutants, {dict(counts.most_common())}")

@@ -18,7 +18,7 @@ from refser.errors import InvalidError, LimitError, MalformedError, Problem, Ref
 from refser.hdf5._tree import Attribute, Dataset, Group, is_link_name
 from refser.limits import Limits
 from refser.source import Source, SourceFile
-from refser.values import DTYPES, ByteRange
+from refser.values import DTYPES
 
 if TYPE_CHECKING:
     from h5py import h5a, h5d, h5g, h5t
@@ -77,7 +77,7 @@ class _Walk:
 
     def _group(self, group_id: h5g.GroupID, path: str) -> tuple[Group, dict[str, Group | Dataset]]:
         children: dict[str, Group | Dataset] = {}
-        return Group(at=self._at(path), attributes=self._attributes(group_id, path), children=children), children
+        return Group(self._source.name, path.lstrip("/"), self._attributes(group_id, path), children), children
 
     def _count(self, path: str) -> None:
         self._objects += 1
@@ -110,7 +110,6 @@ class _Walk:
         return int(self._guard(path, h5py.h5o.get_info, object_id).addr)
 
     def _dataset(self, dataset_id: h5d.DatasetID, path: str) -> Dataset:
-        at = self._at(path)
         self._check_storage(dataset_id, path)
         try:
             kind = self._kind(dataset_id, path)
@@ -119,7 +118,7 @@ class _Walk:
         except UnsafeError:
             raise
         except RefserError as fault:
-            return Dataset(at=at, fault=fault)
+            return Dataset(self._source.name, path.lstrip("/"), fault=fault)
 
     def _check_storage(self, dataset_id: h5d.DatasetID, path: str) -> None:
         """Bytes in other files are refused, used or not [H5-002, H5-003]."""
@@ -163,21 +162,22 @@ class _Walk:
     def _place(self, dataset_id: h5d.DatasetID, kind: _Kind, shape: tuple[int, ...], path: str) -> Dataset:
         """Where the bytes are: a run of the source, or behind libhdf5 for every other storage [H5-007]."""
         at, nbytes = self._at(path), math.prod(shape) * kind.size
+        name, inner = self._source.name, path.lstrip("/")
         offset = self._guard(path, dataset_id.get_offset)
         plist = self._guard(path, dataset_id.get_create_plist)
         contiguous = self._guard(path, plist.get_layout) == h5py.h5d.CONTIGUOUS
-        if contiguous and offset is not None and kind.exact:
+        stored = self._guard(path, dataset_id.get_storage_size)
+        # h5py moves "no address" by the user block and takes it for an offset: nothing is stored there all the same.
+        if contiguous and offset is not None and kind.exact and (stored or not nbytes):
             if offset + nbytes > self._source.size:
                 message = f"bytes {offset:,} to {offset + nbytes:,} of a file of {self._source.size:,}"
                 raise MalformedError(Problem(code="H5-011", message=message, at=at, hint="the file is cut short"))
-            data = ByteRange(self._source, offset, nbytes)
-            return Dataset(at=at, dtype=kind.name, shape=shape, big_endian=kind.big_endian, data=data)
+            return Dataset(name, inner, kind.name, shape, kind.big_endian, self._source, offset, nbytes)
         for index in range(self._guard(path, plist.get_nfilters)):
             number = self._guard(path, plist.get_filter, index)[0]
             if number not in _FILTERS:
                 message = f"compressed with HDF5 filter {number}; Keras uses none"
                 raise UnsupportedError(Problem(code="H5-004", message=message, at=at, hint="rewrite it with h5repack"))
-        stored = self._guard(path, dataset_id.get_storage_size)
         cap, code = (self._limits.inflated_bytes, "LI-004") if stored else (self._limits.unstored_bytes, "LI-010")
         if kind.name == "string":
             return self._strings(dataset_id, kind, shape, path, cap, code)
@@ -185,7 +185,7 @@ class _Walk:
             message = f"{nbytes:,} bytes declared, {stored:,} stored; the limit is {cap:,}"
             raise LimitError(Problem(code=code, message=message, at=at))
         decoded = _Decoded(lambda: self._decode(dataset_id, kind, shape, path))
-        return Dataset(at=at, dtype=kind.name, shape=shape, data=ByteRange(decoded, 0, nbytes))
+        return Dataset(name, inner, kind.name, shape, False, decoded, 0, nbytes)
 
     def _decode(self, dataset_id: h5d.DatasetID, kind: _Kind, shape: tuple[int, ...], path: str) -> bytes:
         """The elements through libhdf5, little-endian."""
@@ -209,7 +209,8 @@ class _Walk:
             message = f"{count:,} strings of up to {longest:,} bytes; the limit is {cap:,} bytes"
             raise LimitError(Problem(code="LI-004", message=message, at=self._at(path)))
         data = b"".join(bytes(cell).ljust(longest, b"\0") for cell in cells)
-        return Dataset(at=self._at(path), dtype="string", shape=shape, data=ByteRange(_Decoded(lambda: data), 0, len(data)))
+        decoded = _Decoded(lambda: data)
+        return Dataset(self._source.name, path.lstrip("/"), "string", shape, False, decoded, 0, len(data))
 
     def _attributes(self, object_id: Any, path: str) -> dict[str, Attribute]:
         found: dict[str, Attribute] = {}

@@ -1,0 +1,219 @@
+"""What a group holds: symbol tables of old-style groups, link messages of compact new-style ones.
+
+Spec: spec/hdf5-bytes.md (H5-040 to H5-047).  HDF5 File Format Specification III.A.1, III.B, III.C, III.D and IV.A.2.g.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import NoReturn
+
+from refser.errors import Problem, UnsafeError
+from refser.hdf5._header import LINK, LINK_INFO, SYMBOL_TABLE, Message
+from refser.hdf5._image import UNDEFINED, Image
+from refser.hdf5._tree import is_link_name
+
+Entry = tuple[str, int]  # link name, address of the object's header
+_NODE = struct.Struct("<4sBBH24xQ")  # a node of a B-tree and its first child; no node is so short that it would not fit
+_LEAF = struct.Struct("<4sBxH")
+_HEAP = struct.Struct("<4sB3xQ8xQ")
+_TABLE = struct.Struct("<QQ")
+_SYMBOL = struct.Struct("<QQI4x16x")
+_PLAIN = re.compile(rb"[A-Za-z0-9_]+").fullmatch
+_SOFT = 2  # cache type of a symbol that is a soft link
+
+
+class Groups:
+    """Reads the links of one group after another and remembers which nodes and heaps it has seen."""
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+        self._seen: set[int] = set()
+
+    def links(self, messages: list[Message], at: str) -> list[Entry] | None:
+        """The links of the object that has these messages, in byte order of their names; None when it is no group.
+
+        Raises `UnsafeError` for any link that is not a hard one [H5-001].  A symbol table or links, not both [H5-040].
+        """
+        entries: list[Entry] | None = None
+        table: tuple[int, int] | None = None
+        for kind, body, size in messages:
+            if kind == SYMBOL_TABLE:
+                if table is not None or size < 16:
+                    self._image.malformed("a second or a short symbol table message", at)
+                table = _TABLE.unpack_from(self._image.buffer, body)
+            elif kind == LINK_INFO:
+                self._check_link_info(body, size, at)
+                entries = entries or []
+            elif kind == LINK:
+                entries = entries or []
+                entries.append(self._link(body, size, at))
+        if table is not None:
+            if entries is not None:
+                self._image.malformed("a group with a symbol table and link messages", at)
+            return self._symbol_table(*table, at)
+        if entries is not None:  # in the order of their making
+            entries.sort(key=lambda entry: entry[0].encode("utf-8"))
+        return entries
+
+    def _symbol_table(self, tree: int, heap: int, at: str) -> list[Entry]:
+        """All entries of a v1 B-tree, leaves from left to right [H5-041 to H5-044]."""
+        image = self._image
+        if image.need is None and (entries := self._one_leaf(tree, heap, at)) is not None:
+            return entries
+        names = self._heap(heap, at)
+        entries, used = [], 0
+        todo = [(tree, -1)]  # nodes to look at, the next one last, with the level each has to have
+        while todo:
+            address, level = todo.pop()
+            start = self._once(address, 40, "a B-tree node", at)
+            signature, kind, found, count, first = _NODE.unpack_from(image.buffer, start)
+            if signature != b"TREE" or kind != 0 or (level >= 0 and found != level):
+                image.malformed(f"a B-tree node {signature!r} of type {kind}, level {found}", at)
+            children: tuple[int, ...] = (first,) if count == 1 else ()
+            if count > 1:
+                image.check(address, 32 + 16 * count, "a B-tree node", at)
+                image.claim(16 * count, "a B-tree node", at)
+                children = struct.unpack_from("<" + "8xQ" * count, image.buffer, start + 24)
+            if found:
+                todo.extend((child, found - 1) for child in reversed(children))
+                continue
+            for child in children:
+                used = self._leaf(child, names, used, entries, at)
+        return entries
+
+    def _leaf(self, address: int, names: bytes, used: int, entries: list[Entry], at: str) -> int:
+        """A symbol table node [H5-043]."""
+        image, buffer = self._image, self._image.buffer
+        start = self._once(address, 8, "a symbol table node", at)
+        signature, version, count = _LEAF.unpack_from(buffer, start)
+        if signature != b"SNOD" or version != 1:
+            image.malformed(f"a symbol table node {signature!r} of version {version}", at)
+        end = start + 8 + 40 * count
+        if end > image.end or image.need is not None:
+            image.check(address, 8 + 40 * count, "a symbol table node", at)
+        image.claim(40 * count, "a symbol table node", at)
+        return self._symbols(buffer[start + 8 : end], names, used, entries, at)
+
+    def _one_leaf(self, tree: int, heap: int, at: str) -> list[Entry] | None:
+        """The links of a group that has one leaf, as nearly all have, in as few steps as can be.
+
+        None when it has more or anything is odd about it: the way that looks at one structure after another says what.
+        """
+        image, buffer, base = self._image, self._image.buffer, self._image.base
+        tree, heap = tree + base, heap + base
+        try:
+            signature, kind, level, nodes, leaf = _NODE.unpack_from(buffer, tree)
+            heap_signature, heap_version, size, names_at = _HEAP.unpack_from(buffer, heap)
+            leaf, names_at = leaf + base, names_at + base
+            leaf_signature, leaf_version, count = _LEAF.unpack_from(buffer, leaf)
+        except (struct.error, OverflowError):
+            return None
+        end, names_end = leaf + 8 + 40 * count, names_at + size
+        if signature != b"TREE" or heap_signature != b"HEAP" or leaf_signature != b"SNOD" or end > image.end:
+            return None
+        if kind or level or nodes != 1 or heap_version or leaf_version != 1 or names_end > image.end:
+            return None
+        seen, before = self._seen, len(self._seen)
+        seen.update((tree, heap, leaf, names_at))
+        if len(seen) < before + 4:
+            image.invalid("a B-tree node, a heap or names that two places lead to", at, "H5-005")
+        image.claim(80 + size + 40 * count, "a symbol table", at)
+        entries: list[Entry] = []
+        self._symbols(buffer[leaf + 8 : end], buffer[names_at:names_end].tobytes(), 0, entries, at)
+        return entries
+
+    def _symbols(self, symbols: memoryview, names: bytes, used: int, entries: list[Entry], at: str) -> int:
+        """The entries of one leaf: where the name starts, where the object header is, what is cached of it [H5-043, H5-047].
+
+        `used` counts bytes of names: more than there are, and some are shared, which would take time without end.
+        """
+        before = entries[-1][0].encode("utf-8") if entries else b""
+        for offset, header, cache in _SYMBOL.iter_unpack(symbols):
+            stop = names.find(b"\0", offset)
+            raw = names[offset:stop]
+            used += len(raw) + 1
+            if stop < 0 or raw <= before or used > len(names):
+                self._bad_name(names, offset, stop, raw, before, at)
+            if cache == _SOFT or header == UNDEFINED:
+                self._refuse("a soft link", f"{at}/{self._name(raw, at)}".lstrip("/"))
+            # Plain letters, digits and _ need no closer look; "/" is not among them, nor a name that acts as a path.
+            entries.append((raw.decode("ascii") if raw.isalnum() or _PLAIN(raw) else self._name(raw, at), header))
+            before = raw
+        return used
+
+    def _bad_name(self, names: bytes, offset: int, stop: int, raw: bytes, before: bytes, at: str) -> NoReturn:
+        if stop < 0:
+            message = f"a link name at {offset:,} that has no end in {len(names):,} bytes of names"
+            self._image.malformed(message, at)
+        if raw > before:
+            self._image.invalid("links whose names share bytes", at, "H5-028")
+        self._image.invalid(f"the link {raw!r} behind {before!r}; wanted ascending names, none twice", at, "H5-047")
+
+    def _heap(self, address: int, at: str) -> bytes:
+        """The names of a group, each ended by a NUL [H5-044]."""
+        start = self._once(address, 32, "a local heap", at)
+        signature, version, size, data = _HEAP.unpack_from(self._image.buffer, start)
+        if signature != b"HEAP" or version != 0:
+            self._image.malformed(f"a local heap {signature!r} of version {version}", at)
+        first = self._once(data, size, "the names of a group", at)
+        return self._image.buffer[first : first + size].tobytes()
+
+    def _name(self, raw: bytes, at: str) -> str:
+        try:
+            name = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            self._image.malformed(f"the name {raw!r}, which is not UTF-8", at, "H5-008")
+        if not is_link_name(name):
+            problem = Problem(code="H5-008", message=f"the name {name!r}, which acts as a path", at=self._image.at(at))
+            raise UnsafeError(problem)
+        return name
+
+    def _check_link_info(self, body: int, size: int, at: str) -> None:
+        """Links in a fractal heap are outside the profile [H5-046]."""
+        buffer = self._image.buffer
+        flags = buffer[body + 1] if size >= 2 else 255
+        start = body + 2 + (8 if flags & 1 else 0)
+        if flags > 3 or buffer[body] != 0 or start + 16 > body + size:
+            self._image.malformed("a link info message that does not decode", at)
+        if int.from_bytes(buffer[start : start + 8], "little") != UNDEFINED:
+            self._image.outside("a group whose links are in a fractal heap", at)
+
+    def _link(self, body: int, size: int, at: str) -> Entry:
+        """A link message of version 1 [H5-045]."""
+        image, buffer, end = self._image, self._image.buffer, body + size
+        if size < 4 or buffer[body] != 1:
+            image.malformed("a link message that does not decode", at)
+        flags, here = buffer[body + 1], body + 2
+        kind = 0
+        if flags & 8:
+            kind, here = buffer[here], here + 1
+        here += (8 if flags & 4 else 0) + (1 if flags & 16 else 0)
+        width = 1 << (flags & 3)
+        length = int.from_bytes(buffer[here : here + width], "little")
+        here += width
+        if here + length + (8 if kind == 0 else 0) > end:
+            image.malformed("a link message that is cut short", at)
+        name = self._name(bytes(buffer[here : here + length]), at)
+        if kind:
+            self._refuse(
+                {1: "a soft link", 64: "a link to another file"}.get(kind, "a user-defined link"), f"{at}/{name}".lstrip("/")
+            )
+        return name, int.from_bytes(buffer[here + length : here + length + 8], "little")
+
+    def _refuse(self, found: str, at: str) -> NoReturn:
+        message = f"{found}; Keras writes hard links only"
+        raise UnsafeError(Problem(code="H5-001", message=message, at=self._image.at(at)))
+
+    def _once(self, address: int, size: int, what: str, at: str) -> int:
+        """`check` for a structure that only one place may lead to [H5-005]."""
+        image = self._image
+        start = address + image.base
+        if start + size > image.end or image.need is not None:
+            image.check(address, size, what, at)
+        if start in self._seen:
+            image.invalid(f"{what} that two places lead to", at, "H5-005")
+        self._seen.add(start)
+        image.claim(size, what, at)
+        return start
