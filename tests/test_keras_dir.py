@@ -11,7 +11,7 @@ from pathlib import Path
 
 import h5py
 import pytest
-from helpers import CONFIG, KERNEL, METADATA, everything, hostile, keras_members, refused, write, zip_bytes
+from helpers import CONFIG, GOLDEN, KERNEL, METADATA, everything, hostile, keras_members, refused, write, zip_bytes
 
 import refser
 from refser.errors import AccessError, InvalidError, LimitError, UnsafeError, UnsupportedError
@@ -250,3 +250,12 @@ def test_kd002_new_files_have_what_the_umask_gives(tmp_path: Path) -> None:
         os.umask(before)
     for name in ("config.json", "metadata.json", "model.weights.h5"):
         assert stat.S_IMODE((tmp_path / "m" / name).stat().st_mode) == 0o640
+
+
+def test_ft004_a_pointer_in_the_place_of_the_weights_is_told(tmp_path: Path) -> None:
+    refser.save(refser.load(GOLDEN / "keras-3.15.1" / "sequential.keras"), tmp_path / "m")
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
+    (tmp_path / "m" / "model.weights.h5").write_bytes(pointer)
+    with refused("FT-004", InvalidError) as caught:
+        refser.open(tmp_path / "m")
+    assert "git lfs pull" in caught.value.problem.hint

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from typing import NoReturn
 
-from refser.errors import LimitError, MalformedError, Problem, RefserError, UnsafeError, UnsupportedError
+from refser.errors import InvalidError, LimitError, MalformedError, Problem, RefserError, UnsafeError, UnsupportedError
 from refser.hdf5._alike import Alike
 from refser.hdf5._attribute import Attributes
 from refser.hdf5._datatype import opaque_dtype, read_shape, read_type
@@ -88,7 +88,12 @@ def find_signature(image: Image) -> int:
             break
         at = at * 2 or 512
     else:
-        image.malformed("no HDF5 signature", "")
+        if image.buffer[:24].tobytes() == b"version https://git-lfs.":  # a part of a model that was not fetched [FT-004]
+            problem = Problem(
+                code="FT-004", message="a git-LFS pointer, not the file itself", at=image.name, hint="run `git lfs pull`"
+            )
+            raise InvalidError(problem)
+        image.malformed(f"no HDF5 signature in {image.end:,} bytes", "")
     return at
 
 
