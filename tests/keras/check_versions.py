@@ -2,7 +2,7 @@
 
     python tests/keras/check_versions.py [--venvs DIR] [--python keras-3.6.0=/path/to/python]... [--json FILE]
 
-Without --python, every environment below --venvs (default /root/venvs) that has the name of a golden folder.
+Without --python, every environment below --venvs (default ~/.cache/refser-golden) that has the name of a golden folder.
 Exit status 0: all copies load like the originals, or fail like those that CANNOT_RELOAD names; 1: some do not.
 """
 
@@ -55,7 +55,7 @@ def wanted(name: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--venvs", type=Path, default=Path("/root/venvs"))
+    parser.add_argument("--venvs", type=Path, default=Path.home() / ".cache" / "refser-golden")
     parser.add_argument("--python", action="append", default=[], metavar="VERSION=PYTHON")
     parser.add_argument("--json", type=Path, help="write all results there")
     options = parser.parse_args()
