@@ -1,6 +1,6 @@
 """open, load, save: what Python code calls.
 
-Spec: spec/introduction.md.  Not here: the layouts (layouts), the command line (cli).
+Spec: spec/introduction.md, spec/files.md (IO-010, IO-016, IO-018).  Not here: the layouts (layouts), the command line (cli).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from refser.errors import InvalidError, Problem
 from refser.layouts import LAYOUTS, ModelFile, open_layout
 from refser.limits import DEFAULT_LIMITS, Limits
-from refser.stream import StreamSource
 from refser.values import Model, Weight
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from refser.output import NewFile, Stream, Writable
     from refser.values import Array
 
 Path = str | bytes | os.PathLike[str]
@@ -36,6 +36,8 @@ def open(path: Path | BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> ModelFile
         raise TypeError(f"a {type(limits).__name__} as limits; wanted refser.Limits(...)")
     if isinstance(path, (str, bytes, os.PathLike)):
         return open_layout(_path_text(path), limits=limits)
+    from refser.stream import StreamSource
+
     name = str(getattr(path, "name", "") or "a stream")
     return open_layout(name, limits=limits, source=StreamSource(path, os.path.basename(name)))
 
@@ -48,7 +50,7 @@ def load(path: Path | BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> Model:
 
 def save(
     model: Model | ModelFile,
-    path: Path,
+    path: Path | Writable,
     *,
     layout: str | None = None,
     overwrite: bool = False,
@@ -62,30 +64,44 @@ def save(
     layout, for a model of that generation.  The place ends up with the old file or the new one, never with half [IO-006];
     the same model gives the same bytes [IO-009].
 
+    `path` may be a binary file object too, which need not seek (a pipe, a socket, `sys.stdout.buffer`) and stays open: it
+    gets the bytes of the file one after another [IO-016], and when something fails it may have got a part of them.
+    Without `layout` it gets the archive, or `weights-h5` when there is no config; of a legacy model `legacy-h5`, or
+    `legacy-weights-h5` [IO-018].  Each array is read twice for an archive, whose headers come before the data.
+
     With `hdf5_readable` a `.keras` archive is an HDF5 file as well, for any tool that reads those [KZ-019].
 
-    Raises `AccessError` when something is there and `overwrite` is false, `InvalidError` for a model that the layout cannot
-    hold.
+    Raises `AccessError` when something is there and `overwrite` is false, or when a stream fails, `InvalidError` for a
+    model that the layout cannot hold, or for a layout of several files and a stream.
     """
-    target = _path_text(path)
+    from refser.output import NewFile, Stream
+
+    output = _output(path, overwrite)
     if isinstance(model, ModelFile):
         model = model.model()
     if not isinstance(model, Model):
         raise TypeError(f"a {type(model).__name__} to save; wanted a refser.Model or an open refser.ModelFile")
-    name = layout or layout_for(target, model)
-    check_layout(name, model, target)
+    name = layout or (layout_for_stream(model) if isinstance(output, Stream) else layout_for(output.name, model))
+    check_layout(name, model, output.name)
     options: dict[str, Any] = {}
     if max_shard_size is not None:
         if name != "weights-sharded":
             message = f"a max_shard_size for the layout {name}; only weights-sharded has shards"
-            raise InvalidError(Problem(code="SH-008", message=message, at=target, hint="name it *.weights.json"))
+            raise InvalidError(Problem(code="SH-008", message=message, at=output.name, hint="name it *.weights.json"))
         options["max_shard_size"] = max_shard_size
     if hdf5_readable:
         if name != "keras-zip":
             message = f"hdf5_readable for the layout {name}; only keras-zip has its weights inside another file"
-            raise InvalidError(Problem(code="KZ-019", message=message, at=target, hint="name it *.keras"))
+            raise InvalidError(Problem(code="KZ-019", message=message, at=output.name, hint="name it *.keras"))
         options["hdf5_readable"] = True
-    LAYOUTS[name].write(model, target, overwrite=overwrite, **options)
+    if LAYOUTS[name].one_file:
+        LAYOUTS[name].write(model, output, **options)
+    elif isinstance(output, NewFile):
+        LAYOUTS[name].write(model, output.name, overwrite=overwrite, **options)
+    else:
+        message = f"the layout {name}, which is several files, for a stream"
+        one = ", ".join(other for other, row in LAYOUTS.items() if row.one_file and row.generation in (None, model.generation))
+        raise InvalidError(Problem(code="IO-016", message=message, at=output.name, hint=f"choose one of {one}"))
 
 
 def load_weights(path: Path | BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> dict[str, Array]:
@@ -95,24 +111,41 @@ def load_weights(path: Path | BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> d
 
 
 def save_weights(
-    weights: Mapping[str, npt.ArrayLike], path: Path, *, max_shard_size: float | None = None, overwrite: bool = False
+    weights: Mapping[str, npt.ArrayLike],
+    path: Path | Writable,
+    *,
+    max_shard_size: float | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write arrays by inner path (`layers/dense/vars/0`) to `.weights.h5`, or to shards (`.weights.json`).
 
-    `max_shard_size` is in GiB, as in Keras.  Raises `InvalidError` for a path or a dtype that the layout cannot hold.
+    `path` may be a binary file object, as in `save`: it gets the bytes of a `.weights.h5`.  `max_shard_size` is in GiB, as
+    in Keras.  Raises `InvalidError` for a path or a dtype that the layout cannot hold.
     """
     model = Model(weights={inner: Weight.from_array(inner, array) for inner, array in weights.items()})
-    target = _path_text(path)
-    layout = layout_for(target, model)
-    if layout not in ("weights-h5", "weights-sharded"):
-        message = f"the name {os.path.basename(target)!r} for weights; wanted one that ends in .weights.h5 or .weights.json"
-        raise InvalidError(Problem(code="IO-010", message=message, at=target))
-    save(model, target, layout=layout, max_shard_size=max_shard_size, overwrite=overwrite)
+    layout = "weights-h5"
+    if isinstance(path, (str, bytes, os.PathLike)):
+        target = _path_text(path)
+        layout = layout_for(target, model)
+        if layout not in ("weights-h5", "weights-sharded"):
+            message = f"the name {os.path.basename(target)!r} for weights; wanted one that ends in .weights.h5 or .weights.json"
+            raise InvalidError(Problem(code="IO-010", message=message, at=target))
+    save(model, path, layout=layout, max_shard_size=max_shard_size, overwrite=overwrite)
 
 
 def _path_text(path: Path) -> str:
     """A path as text, bytes too."""
     return os.fsdecode(path)
+
+
+def _output(path: Path | Writable, overwrite: bool) -> NewFile | Stream:
+    from refser.output import NewFile, Stream
+
+    if isinstance(path, (str, bytes, os.PathLike)):
+        return NewFile(_path_text(path), overwrite=overwrite)
+    if not callable(getattr(path, "write", None)):
+        raise TypeError(f"a {type(path).__name__} to write to; wanted a path or a binary file object")
+    return Stream(path)
 
 
 def layout_for(path: str, model: Model) -> str:
@@ -135,6 +168,14 @@ def layout_for(path: str, model: Model) -> str:
     known = ", ".join(layout.example for layout in LAYOUTS.values())
     message = f"the name {name!r}, which stands for no layout; wanted one like {known}"
     raise InvalidError(Problem(code="IO-010", message=message, at=path, hint="or name the layout"))
+
+
+def layout_for_stream(model: Model) -> str:
+    """The layout for a place without a name [IO-018]."""
+    whole = model.config_json is not None
+    if model.generation == "legacy":
+        return "legacy-h5" if whole else "legacy-weights-h5"
+    return "keras-zip" if whole else "weights-h5"
 
 
 def check_layout(name: str, model: Model, path: str) -> None:

@@ -5,10 +5,10 @@ Spec: spec/introduction.md (requirement IDs).  Not here: deciding that something
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from refser._record import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One broken requirement.  `str()` of it is the one line that a user sees, with unprintable characters escaped."""
 

@@ -5,12 +5,12 @@ Spec: spec/limits.md (LI).  Each field is one requirement; a door checks the dec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from refser._record import record
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Caps for one `refser.open`.  Sizes are bytes.  Going over one raises `LimitError` with the LI code beside it."""
 
@@ -23,7 +23,7 @@ class Limits:
     attribute_bytes: int = 64 * MIB  # one HDF5 attribute [LI-007]
     asset_bytes: int = 4 * GIB  # one asset [LI-008]
     shards: int = 10_000  # files that one index names [LI-009]
-    unstored_bytes: int = 64 * MIB  # one HDF5 dataset that declares a shape and stores nothing [LI-010]
+    unstored_bytes: int = 64 * MIB  # of one HDF5 dataset, elements that are declared and not stored [LI-010]
     allow_libhdf5: bool = True  # for HDF5 outside the profile that refser reads itself [LI-012]
     follow_symlinks: bool = False  # inside a model directory, and from an index to its shards [LI-011]
 

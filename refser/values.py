@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from refser import jsonio
+from refser._record import field, record
 from refser.errors import InvalidError, Problem, UnsupportedError
 from refser.limits import DEFAULT_LIMITS
 
@@ -54,7 +53,7 @@ class Bytes(Protocol):
         """`length` bytes from `offset`, read-only."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class MemoryBytes:
     """Bytes that are in memory already."""
 
@@ -64,7 +63,7 @@ class MemoryBytes:
         return memoryview(self.data).cast("B").toreadonly()[offset : offset + length]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ByteRange:
     """A run of bytes that stays where it is until `read()`."""
 
@@ -76,11 +75,10 @@ class ByteRange:
         return self.source.view(self.offset, self.length)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(frozen=True, slots=True, kw_only=True, eq=False)
 class Weight:
     """One array of a model: where the file keeps it and what Keras calls it."""
 
-    _: KW_ONLY
     path: str  # inner path in the file, "layers/dense/vars/0", no leading slash [WH-003]
     dtype: str  # Keras name, since NumPy has no bfloat16 [VA-002]
     shape: tuple[int, ...]
@@ -187,7 +185,7 @@ class Weight:
         return cls(path=path, dtype=name, shape=values.shape, big_endian=big, source=ByteRange(MemoryBytes(data), 0, len(data)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class WeightGroup:
     """The weights that one object of a model owns, as one HDF5 group holds them.
 
@@ -205,7 +203,7 @@ class WeightGroup:
         return (f"{self.path}/{key}" if self.path else key for key in self.keys)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Model:
     """A whole model in memory: what `refser.load` returns and `refser.save` takes.  Equal when every part is, by bits."""
 
@@ -226,6 +224,8 @@ class Model:
         """The config as parsed JSON, or None.  Raises the first JS requirement that the text breaks."""
         if self.config_json is None:
             return None
+        from refser import jsonio
+
         return jsonio.parse_object(self.config_json, limits=DEFAULT_LIMITS, at="config")
 
     @property

@@ -8,12 +8,12 @@ from __future__ import annotations
 import stat
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import BinaryIO
 
 from refser.errors import InvalidError, Problem
+from refser.output import Sink
 
 ALIGNMENT = 64  # of each member's data, in bytes [KZ-016]
 _FIXED_TIME, _FIXED_DATE = 0, 0x21  # 1980-01-01 00:00:00
@@ -38,10 +38,13 @@ class _Member:
 
 
 class ArchiveWriter:
-    """Writes to a file that may or may not seek.  Where it seeks, each member's CRC-32 is put in its header afterwards; where
-    it does not, a data descriptor behind the member has it [KZ-018]."""
+    """Writes to a file that may or may not seek; the bytes are the same, but for members given by an iterator.
 
-    def __init__(self, file: BinaryIO) -> None:
+    Where it seeks, each member's CRC-32 is put in its header afterwards.  Where it does not, the pieces are gone over twice;
+    those of an iterator cannot be, and have the CRC-32 in a data descriptor behind them [KZ-018].
+    """
+
+    def __init__(self, file: Sink) -> None:
         self._file, self._members = file, list[_Member]()
         self._here = 0
         self._seekable = file.seekable()
@@ -61,23 +64,29 @@ class ArchiveWriter:
         if len(encoded) > _MAX16:
             raise InvalidError(Problem(code="KZ-010", message=f"a member name of {len(encoded):,} bytes", at=name[:80]))
         mode = (stat.S_IFREG | 0o644) if "/" in name else 0o600  # assets, the rest: as Keras
-        flags = (0 if encoded.isascii() else _UTF8) | (0 if self._seekable else _DESCRIPTOR)
+        update, ahead = _crc32(), not self._seekable and not isinstance(pieces, Iterator)
+        flags = (0 if encoded.isascii() else _UTF8) | (0 if self._seekable or ahead else _DESCRIPTOR)
         member = _Member(encoded, flags, mode, self._here, size)
+        if ahead:
+            for piece in pieces:
+                member.crc = update(piece, member.crc)
         self._members.append(member)
         self._put(self._local_header(member, alignment))
-        crc, written, update = 0, 0, _crc32()
+        crc, written = 0, 0
         for piece in pieces:
             crc = update(piece, crc)
             written += self._put(piece)
         if written != size:
             message = f"{written:,} bytes for a member of {size:,}"
             raise InvalidError(Problem(code="KZ-005", message=message, at=name))
+        if ahead and crc != member.crc:
+            raise InvalidError(Problem(code="KZ-008", message="values that changed while they were written", at=name))
         member.crc = crc
         if self._seekable:
             self._file.seek(self._start + member.offset + 14)
             self._file.write(struct.pack("<L", crc))
             self._file.seek(self._start + self._here)
-        else:
+        elif not ahead:
             wide = size > _MAX32
             self._put(struct.pack("<4sLQQ" if wide else "<4sLLL", b"PK\7\10", crc, size, size))
 
@@ -110,7 +119,7 @@ class ArchiveWriter:
             extra += struct.pack("<3H", _PADDING_ID, gap - 4, alignment).ljust(gap, b"\0")
         shown = _MAX32 if wide else 0 if member.flags & _DESCRIPTOR else member.size
         version = _VERSION64 if wide else _VERSION
-        sizes = (0, shown, shown, len(member.name), len(extra))
+        sizes = (member.crc, shown, shown, len(member.name), len(extra))
         head = _LOCAL.pack(b"PK\3\4", version, member.flags, 0, _FIXED_TIME, _FIXED_DATE, *sizes)
         return head + member.name + extra
 

@@ -1,14 +1,9 @@
-"""What libhdf5 finds in a file, as plain data.  Needs h5py alone, so that an h5py of another HDF5 can be asked too.
-
-`python tests/h5_judge.py` answers requests, one JSON list a line: ["describe", path] or ["change", path, seed].
-"""
+"""What libhdf5 finds in a file, as plain data, by h5py.  h5_ctypes asks another version of the library the same."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import random
-import sys
 from typing import Any
 
 import h5py
@@ -116,17 +111,3 @@ def change(path: str, seed: int) -> None:
                     group.create_dataset(name, data=np.arange(rng.randrange(9), dtype="<i4"))
             for number in range(rng.randrange(4)):
                 group.attrs[f"added{number}"] = "added"
-
-
-def main() -> None:
-    for line in sys.stdin:
-        call, *arguments = json.loads(line)
-        try:
-            answer: Any = {"describe": describe, "change": change}[call](*arguments)
-        except Exception as error:  # the other side fails on it
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""What runs the examples of bytes in spec/hdf5-bytes.md, and what its runners share with those of test_spec.py."""
+"""What runs the examples of bytes in spec/hdf5-*.md, and what its runners share with those of test_spec.py."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from refser import hdf5
 from refser.hdf5 import _encode as encode
 from refser.hdf5._attribute import Attributes
 from refser.hdf5._datatype import read_shape, read_type
+from refser.hdf5._filters import fletcher32, read_filters
 from refser.hdf5._group import Groups
 from refser.hdf5._header import ATTRIBUTE, lookup3, read_messages
 from refser.hdf5._image import Image, OutsideProfile
-from refser.hdf5._profile import find_signature, read_superblock
+from refser.hdf5._superblock import find_signature, read_superblock
 from refser.limits import Limits
 from refser.source import MemorySource
 from refser.values import ByteRange, MemoryBytes, Weight
@@ -44,15 +45,15 @@ def outcome(example: dict[str, Any], call: Callable[[], Any]) -> Any:
     return None
 
 
-def described(group: h5py.Group) -> dict[str, Any]:
-    """What h5py finds in a group, as NODE: the inverse of `build_group`."""
+def described(group: h5py.Group, *, chunks: bool = False) -> dict[str, Any]:
+    """What h5py finds in a group, as NODE: the inverse of `build_group`.  Contiguous, or with `chunks` in any storage."""
     node = {f"@{name}": described_attribute(group, name) for name in group.attrs}
     for name, child in group.items():
         if isinstance(child, h5py.Group):
-            node[name] = described(child)
+            node[name] = described(child, chunks=chunks)
             continue
-        assert child.id.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS
-        assert child.id.get_create_plist().get_nfilters() == 0
+        assert chunks or child.id.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS
+        assert chunks or child.id.get_create_plist().get_nfilters() == 0
         kind = {"V": f"opaque {child.dtype.itemsize}", "S": f"string {child.dtype.itemsize}"}.get(
             child.dtype.kind, child.dtype.name
         )
@@ -110,6 +111,10 @@ def _links(image: Image) -> dict[str, Any]:
     return dict(Groups(image).links(read_messages(image, 0, ""), "") or ())
 
 
+def _filters(image: Image) -> dict[str, Any]:
+    return {"filters": [list(one) for one in read_filters(image, 0, image.end, "")]}
+
+
 STRUCTURES: dict[str, Callable[[Image], dict[str, Any]]] = {
     "superblock": _superblock,
     "object header": _header,
@@ -118,6 +123,8 @@ STRUCTURES: dict[str, Callable[[Image], dict[str, Any]]] = {
     "attribute": _attribute,
     "links": _links,
     "checksum": lambda image: {"lookup3": f"{lookup3(bytes(image.buffer)):08x}"},
+    "filters": _filters,
+    "fletcher32": lambda image: {"fletcher32": f"{fletcher32(image.buffer):08x}"},
 }
 
 
@@ -171,14 +178,15 @@ def with_patch(data: bytes, patch: list[list[Any]]) -> bytes:
 
 @cache
 def bases() -> dict[str, bytes]:
-    """The whole files of the chapter, by the names that it gives them."""
-    blocks = re.findall(r"^```example\n(.*?)^```$", (SPEC / "hdf5-bytes.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    """The whole files of the chapters on bytes, by the names that they give them."""
+    text = "".join(path.read_text("utf-8") for path in sorted(SPEC.glob("hdf5-*.md")))
+    blocks = re.findall(r"^```example\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return {example["as"]: bytes_of(example) for example in map(json.loads, blocks) if "as" in example}
 
 
 def run_whole(example: dict[str, Any], folder: Path, patch: pytest.MonkeyPatch) -> None:
     data = bytes_of(example)
-    check_holds(data, example["holds"])
+    check_holds(data, example["holds"], written=example.get("written", False))
     if example.get("written"):
         stream = io.BytesIO()
         hdf5.plan_tree(new_group(example["holds"])).write(stream)
@@ -193,11 +201,11 @@ def run_patched(example: dict[str, Any], folder: Path, patch: pytest.MonkeyPatch
         outcome(example, lambda: read_all(data))
 
 
-def check_holds(data: bytes, node: dict[str, Any]) -> None:
+def check_holds(data: bytes, node: dict[str, Any], *, written: bool = False) -> None:
     """refser's own reader and h5py find the same."""
     assert read_all(data) == plain(node)
     with h5py.File(io.BytesIO(data), "r") as file:
-        assert described(file) == node
+        assert described(file, chunks=not written) == node
 
 
 def read_all(data: bytes, **limits: Any) -> dict[str, Any]:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 from cli_helpers import (
     CONFIG,
@@ -18,6 +29,7 @@ from cli_helpers import (
     Outcome,
     cli,
     new_keras,
+    process,
 )
 
 import refser
@@ -169,3 +181,187 @@ def test_cl035_config_comes_from_another_file(tmp_path: Path) -> None:
         assert refused.err.endswith("[CL-035]\n")
     assert cli("copy", WEIGHTS, tmp_path / "e.keras", "--config", tmp_path / "missing").code == 2
     assert not (tmp_path / "e.keras").exists()
+
+
+def to_stdout(*args: str | os.PathLike[str]) -> tuple[int, bytes, str]:
+    """Exit code, standard output and standard error of `copy ... -`, in this process."""
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main(["copy", *map(os.fspath, args)])
+    return code, out.buffer.getvalue(), err.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "name", "left_out"),
+    [
+        (TEXT, [], "a.keras", False),
+        (TEXT, ["--hdf5-readable"], "a.keras", False),
+        (TEXT, ["--layout", "weights-h5"], "a.weights.h5", True),
+        (SHARDED, [], "a.weights.h5", False),
+        (SHARDED, ["--config", FUNCTIONAL], "a.keras", False),
+        (SHARDED, ["--config", CONFIG], "a.keras", False),
+        (LEGACY, [], "a.h5", False),
+        (LEGACY, ["--layout", "config-json"], "a.json", True),
+        (LEGACY_WEIGHTS, [], "a.h5", False),
+        (CONFIG, [], "a.json", False),
+    ],
+)
+def test_cl036_standard_output_gets_the_file(
+    source: str, options: list[str], name: str, left_out: bool, tmp_path: Path
+) -> None:
+    assert cli("copy", source, tmp_path / name, *options).code == 0
+    code, out, err = to_stdout(source, "-", *options)
+    assert (code, out) == (0, (tmp_path / name).read_bytes())
+    assert ("left out of the standard output" in err) == left_out
+    assert err == "" or left_out
+
+
+def test_cl036_a_real_pipe_gets_the_file(tmp_path: Path) -> None:
+    assert cli("copy", TEXT, tmp_path / "a.keras").code == 0
+    out, err = (run := process("copy", TEXT, "-")).communicate(timeout=60)
+    assert (run.returncode, out, err) == (0, (tmp_path / "a.keras").read_bytes(), b"")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal of POSIX")
+def test_cl036_a_terminal_is_refused() -> None:
+    import pty
+
+    leader, terminal = pty.openpty()
+    run = process("copy", TEXT, "-", stdout=terminal)
+    _, err = run.communicate(timeout=60)
+    os.close(terminal)
+    os.set_blocking(leader, False)
+    try:
+        shown = os.read(leader, 100)
+    except OSError:  # nothing, and nobody at the other end
+        shown = b""
+    os.close(leader)
+    assert (run.returncode, shown) == (2, b"")
+    assert err.startswith(b"refser: the standard output is a terminal")
+    assert err.endswith(b"[CL-036]\n")
+
+
+def test_cl036_json_and_a_file_do_not_share_the_output() -> None:
+    found = cli("copy", TEXT, "-", "--json")
+    assert (found.code, found.json["error"]["code"]) == (2, "CL-036")
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "code"),
+    [
+        (TEXT, ["--layout", "keras-dir"], "IO-016"),
+        (TEXT, ["--layout", "weights-sharded"], "IO-016"),
+        (TEXT, ["--layout", "legacy-h5"], "IO-010"),
+        (TEXT, ["--max-shard-size", "1GB"], "SH-008"),
+        (CONFIG, ["--layout", "keras-zip"], "CL-034"),
+    ],
+)
+def test_cl036_what_cannot_be_written_is_2_and_no_byte(source: str, options: list[str], code: str) -> None:
+    found, out, err = to_stdout(source, "-", *options)
+    assert (found, out) == (2, b"")
+    assert err.endswith(f"[{code}]\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="/dev/full")
+def test_cl036_an_output_that_fails_is_2() -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full")
+    with open("/dev/full", "wb") as full:
+        _, err = (run := process("copy", TEXT, "-", stdout=full)).communicate(timeout=60)
+    assert run.returncode == 2
+    assert err.startswith(b"refser: <stdout>: a stream that cannot be written: no space left on device")
+    assert err.count(b"\n") == 1
+
+
+def test_cl005_a_reader_that_goes_away_ends_the_copy_quietly(tmp_path: Path) -> None:
+    refser.save_weights({"vars/0": np.zeros(1 << 20, "u1")}, tmp_path / "big.weights.h5")  # more than a pipe holds
+    run = process("copy", str(tmp_path / "big.weights.h5"), "-")
+    assert run.stdout
+    assert run.stderr
+    assert run.stdout.read(8) == b"\x89HDF\r\n\x1a\n"
+    run.stdout.close()
+    assert (run.wait(timeout=60), run.stderr.read()) == (141, b"")
+    run.stderr.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="redirections of POSIX")
+def test_cl033_standard_output_is_not_the_source(tmp_path: Path) -> None:
+    path = tmp_path / "a.keras"
+    path.write_bytes(Path(TEXT).read_bytes())
+    for mode in ("r+b", "ab"):
+        with open(path, mode) as output:
+            _, err = (run := process("copy", str(path), "-", stdout=output)).communicate(timeout=60)
+        assert (run.returncode, path.read_bytes()) == (2, Path(TEXT).read_bytes())
+        assert err.endswith(b"[CL-033]\n")
+
+
+def test_cl036_a_file_can_be_named_minus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli("copy", TEXT, "./-", "--layout", "keras-zip").code == 0
+    assert refser.load("-") == refser.load(TEXT)
+
+
+def test_cl037_copy_writes_archives_that_are_hdf5_files(tmp_path: Path) -> None:
+    assert cli("copy", TEXT, tmp_path / "a.keras", "--hdf5-readable").code == 0
+    with zipfile.ZipFile(tmp_path / "a.keras") as archive:
+        assert archive.namelist()[0] == "model.weights.h5"
+    with h5py.File(tmp_path / "a.keras", "r") as file:
+        assert "layers/dense/vars/0" in file
+    assert refser.load(tmp_path / "a.keras") == refser.load(TEXT)
+    refused = cli("copy", TEXT, tmp_path / "a.weights.h5", "--hdf5-readable")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.endswith("[KZ-019]\n")
+    assert not (tmp_path / "a.weights.h5").exists()
+
+
+SLOW = """if True:
+    import signal, sys, time, refser.cli.__main__ as m
+    from refser.hdf5 import Plan
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored, which is inherited
+    exec(sys.argv.pop(1))
+    def pieces(plan):
+        yield plan.metadata
+        print("at work", file=sys.stderr, flush=True)
+        time.sleep(30)
+    Plan.pieces = pieces
+    m.run()
+"""
+
+
+def at_work(*args: Any, setting: str = "") -> subprocess.Popen[bytes]:
+    """A copy in the middle of its writing."""
+    run = process(setting, "copy", *map(os.fspath, args), code=SLOW)
+    assert run.stderr
+    assert run.stderr.readline() == b"at work\n"
+    return run
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("target", ["a.keras", "a.weights.h5", "-"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_cl007_a_signal_while_a_file_is_written_leaves_the_old_one(name: str, target: str, times: int, tmp_path: Path) -> None:
+    number = getattr(signal, name)
+    for file in tmp_path / "a.keras", tmp_path / "a.weights.h5":
+        file.write_bytes(b"old")
+    run = at_work(TEXT, target if target == "-" else tmp_path / target, "--overwrite")
+    if target != "-":
+        assert len(list(tmp_path.iterdir())) == 3
+    for _ in range(times):  # a terminal and a shell may both tell of the end
+        run.send_signal(number)
+    _, err = run.communicate(timeout=20)
+    assert err == b""
+    assert run.returncode == 128 + number or (times == 2 and run.returncode == -number)  # too late to be caught
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"a.keras": b"old", "a.weights.h5": b"old"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_cl007_what_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
+    run = at_work(TEXT, tmp_path / "a.keras", setting="signal.signal(signal.SIGHUP, signal.SIG_IGN)")
+    run.send_signal(signal.SIGHUP)
+    time.sleep(0.2)
+    assert run.poll() is None
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(timeout=20) == 143
+    run.communicate()
+    assert list(tmp_path.iterdir()) == []

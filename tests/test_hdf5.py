@@ -169,7 +169,7 @@ def test_h5007_chunks_are_read_whatever_their_filters(options: dict[str, Any], d
     assert (found.shape, found.nbytes) == ((5, 7), want.nbytes)
     little = want.astype(want.dtype.newbyteorder("<")) if want.dtype.kind in "iufc" else want
     assert found.tobytes() == little.tobytes()
-    assert found.array().tobytes() == little.tobytes()
+    assert found.array().astype(little.dtype).tobytes() == little.tobytes()
 
 
 @pytest.mark.parametrize("kind", ["V2", "V1"])
@@ -196,7 +196,7 @@ def test_h5007_what_nobody_wrote_reads_as_the_fill_value(options: dict[str, Any]
     assert found.tobytes() == struct.pack("<f", want) * 9
 
 
-def test_h5007_a_chunk_that_does_not_inflate_is_an_error_of_ours() -> None:
+def test_h5082_a_chunk_that_does_not_inflate_is_an_error_of_ours() -> None:
     data = bytearray(
         h5_bytes(lambda f: f.create_dataset("x", data=np.arange(99, dtype="<i4"), chunks=(99,), compression="gzip"))
     )
@@ -204,17 +204,17 @@ def test_h5007_a_chunk_that_does_not_inflate_is_an_error_of_ours() -> None:
     assert at > 0
     data[at + 10 : at + 40] = bytes(30)
     found = weight(tree_of(bytes(data)))
-    with refused("H5-011", MalformedError):
+    with refused("H5-082", MalformedError):
         found.array()
 
 
-def test_h5007_a_wrong_fletcher32_is_an_error_of_ours() -> None:
+def test_h5083_a_wrong_fletcher32_is_an_error_of_ours() -> None:
     data = bytearray(
         h5_bytes(lambda f: f.create_dataset("x", data=np.full(9, 0x01020304, "<i4"), chunks=(9,), fletcher32=True))
     )
     data[data.find(b"\4\3\2\1" * 9)] ^= 1
     found = weight(tree_of(bytes(data)))
-    with refused("H5-011", MalformedError):
+    with refused("H5-083", MalformedError):
         found.tobytes()
 
 

@@ -12,10 +12,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "refser"
 # A row imports only rows above it; within a row, modules may import each other.
 ROWS = (
+    {"_record"},
     {"errors", "limits"},
     {"jsonio"},
     {"values", "_narrow_floats"},
-    {"source", "stream", "atomic"},
+    {"source", "stream", "atomic", "output"},
     {"zipio", "zipwrite", "hdf5"},
     {"layouts"},
     {"api"},
@@ -64,6 +65,25 @@ def test_import_loads_nothing_heavy(code: str, absent: set[str]) -> None:
     script = f"{code}\nimport sys; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert absent & set(run.stdout.split()) == set()
+
+
+# What a listing can do without: each of them takes longer than reading the file.
+SLOW = {"numpy", "h5py", "dataclasses", "inspect", "shutil", "lzma", "threading", "zipfile", "fsspec", "refser.atomic"}
+IN_ZIPFILE = {"shutil", "lzma", "threading", "zipfile"}
+CONSOLE_SCRIPT = "from refser.cli.__main__ import run; run()"
+
+
+@pytest.mark.parametrize("start", [("-m", "refser"), ("-c", CONSOLE_SCRIPT)], ids=["module", "script"])
+@pytest.mark.parametrize(
+    ("name", "absent"), [("functional.weights.h5", SLOW), ("functional.keras", SLOW - IN_ZIPFILE)], ids=["weights-h5", "keras"]
+)
+def test_inspect_loads_nothing_slow(start: tuple[str, str], name: str, absent: set[str]) -> None:
+    path = PACKAGE.parent / "tests" / "golden" / "keras-3.15.1" / name
+    command = [sys.executable, "-X", "importtime", *start, "inspect", "--json", str(path)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded = {line.rpartition("|")[2].strip() for line in run.stderr.splitlines()}
+    assert "refser.cli._report" in loaded
+    assert absent & loaded == set()
 
 
 def test_public_names_are_these() -> None:

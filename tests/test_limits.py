@@ -61,7 +61,12 @@ CASES: dict[str, tuple[str, Callable[[Path], Path], Any, Any]] = {
     "asset_bytes": ("LI-008", archive(a=b"12345"), 5, 4),
     "shards": ("LI-009", shards, 3, 2),
     "unstored_bytes": ("LI-010", weights(lambda f: f.create_dataset("vars/0", (9,), "f8")), 72, 71),
-    "allow_libhdf5": ("LI-012", weights(lambda f: f.create_dataset("vars/0", data=np.zeros(9), chunks=(9,))), True, False),
+    "allow_libhdf5": (
+        "LI-012",
+        weights(lambda f: f.create_dataset("vars/0", data=["a"], dtype=h5py.string_dtype())),
+        True,
+        False,
+    ),
     "follow_symlinks": ("LI-011", linked_shard, True, False),
 }
 

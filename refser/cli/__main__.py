@@ -22,7 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from refser.errors import RefserError
 
     try:
-        args = _parser.parser().parse_args(argv)
+        words = sys.argv[1:] if argv is None else argv
+        args = _parser.parser(words).parse_args(words)
     except SystemExit as stop:  # argparse has said it all: --help, --version, or what is wrong
         return stop.code if isinstance(stop.code, int) else 0
     try:
@@ -40,10 +41,11 @@ def run() -> NoReturn:
 
     def stop(number: int, frame: FrameType | None) -> None:
         caught.append(number)  # kept: libhdf5 turns an exception raised below it into an error of its own
-        raise KeyboardInterrupt
+        if len(caught) != 2:  # a terminal that closes tells twice, and the second does not stop the cleaning up
+            raise KeyboardInterrupt
 
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):  # Windows has no SIGHUP
             if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup refser ... &` stays as it was started
                 signal.signal(number, stop)
         sys.stdout, sys.stderr = _stream(sys.stdout), _stream(sys.stderr)

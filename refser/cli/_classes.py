@@ -8,18 +8,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")  # the second: tf.keras 2.12 to 2.14
 _TEXT_MAX = 200
-_NUMBERED = re.compile(r"(.+)_([0-9]{1,9})", re.DOTALL)
+_NUMBERED = r"(.+)_([0-9]{1,9})"
 
 Object = Mapping[str, Any]  # {"class_name": ..., "config": {...}}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
+class Layer(NamedTuple):
     """A layer of a config: how many models it is inside of, its name and its class."""
 
     depth: int
@@ -27,8 +25,7 @@ class Layer:
     class_name: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
+class Training(NamedTuple):
     """What a model was compiled with, in a word each."""
 
     optimizer: str | None
@@ -140,7 +137,7 @@ def _pair(names: Mapping[str, str | None], layers: Sequence[object]) -> Iterator
         by_stem.setdefault(_snake_case(class_of(layer) or ""), []).append(layer)
     found: dict[str, list[tuple[int, str]]] = {}
     for child in (child for child, name in names.items() if name is None):
-        numbered = _NUMBERED.fullmatch(child)
+        numbered = re.fullmatch(_NUMBERED, child, re.DOTALL)
         if child in by_stem:
             found.setdefault(child, []).append((0, child))
         elif numbered and numbered[1] in by_stem:

@@ -12,7 +12,6 @@ from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from refser.cli._screen import elide
 from refser.errors import (
     AccessError,
     InvalidError,
@@ -38,7 +37,7 @@ _KINDS: Mapping[type[RefserError], str] = {
     UnsupportedError: "unsupported",
     AccessError: "access",
 }
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_LONE_SURROGATE = "[\ud800-\udfff]"
 
 
 class NotDoneError(RefserError):
@@ -47,6 +46,8 @@ class NotDoneError(RefserError):
 
 def say(text: str) -> None:
     """One line to standard error, of a length that can be read."""
+    from refser.cli._screen import elide
+
     print(f"refser: {elide(text, _LINE_MAX)}", file=sys.stderr)
 
 
@@ -84,7 +85,7 @@ def _ascii(text: str) -> str:
     """JSON text with all beyond printable ASCII escaped; a lone surrogate, which no UTF-8 reader takes, becomes U+FFFD."""
     if text.isascii() and "\x7f" not in text:
         return text
-    whole = _LONE_SURROGATE.sub("\ufffd", text)
+    whole = re.sub(_LONE_SURROGATE, "\ufffd", text)
     return "".join(char if " " <= char <= "~" else _escape(char) for char in whole)
 
 

@@ -9,7 +9,8 @@ import argparse
 import importlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from refser import __version__
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from refser.limits import Limits
 
 _UNITS = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]I?B?|B)?", re.IGNORECASE | re.ASCII)
+_SIZE = r"(\d+(?:\.\d+)?) ?([KMGT]I?B?|B)?"
 _GB = 1 << 30
 
 _EXAMPLES = {
@@ -51,12 +52,21 @@ exit codes: 0 the file conforms, 1 it has a problem, 2 it could not be done""",
   refser copy model.keras folder --layout keras-dir
   refser copy big.weights.h5 big.weights.json --max-shard-size 500MB
   refser copy model.weights.h5 model.keras --config original.keras
-  refser copy model.h5 model.json               its config alone""",
+  refser copy model.h5 model.json               its config alone
+  refser copy model.keras - | ssh host 'cat > model.keras'""",
 }
+
+
+# argparse makes one for each argument that it is told of.  Asking for the terminal's width brings four decompressors along.
+_CHECK = partial(argparse.RawDescriptionHelpFormatter, width=80)
 
 
 class _Parser(argparse.ArgumentParser):
     """argparse, with its complaints in one line [CL-002] and no silence over a closed pipe [CL-005]."""
+
+    def format_help(self) -> str:
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        return super().format_help()
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         (file or sys.stdout).write(self.format_help())
@@ -74,16 +84,21 @@ def command(name: str | None) -> Callable[[argparse.Namespace], int]:
     return run
 
 
-def parser() -> argparse.ArgumentParser:
-    """Every command with its arguments; a parsed namespace has `command`, `file`, `json` and what is the command's own."""
+def parser(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """Every command with its arguments; a parsed namespace has `command`, `file`, `json` and what is the command's own.
+
+    With `argv` only the command that it names has them: most of the time goes into these.
+    """
+    named = None if argv is None else next((word for word in argv if not word.startswith("-")), "")
     top = _new(_Parser, "", prog="refser", description="Read and write Keras model files without Keras.")
     top.add_argument("--version", action="version", version=f"refser {__version__}")
     top.set_defaults(json=False)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-    _inspect(_command(commands, "inspect", "show what is in a model file"))
-    _weights(_command(commands, "weights", "list a model's weights, or extract them"))
-    _config(_command(commands, "config", "print a model's config"))
-    _copy(_command(commands, "copy", "write a model in another layout of its generation", file="SRC"))
+    for name, (summary, file, add_arguments) in _COMMANDS.items():
+        if named in (None, name):
+            add_arguments(_command(commands, name, summary, file))
+        else:
+            commands.add_parser(name, help=summary, add_help=False, formatter_class=_CHECK)
     return top
 
 
@@ -105,17 +120,29 @@ def _config(command: argparse.ArgumentParser) -> None:
 
 
 def _copy(command: argparse.ArgumentParser) -> None:
-    command.add_argument("target", metavar="DST", help="the file or folder to write; its name tells the layout")
+    command.add_argument(
+        "target", metavar="DST", help="the file or folder to write, whose name tells the layout; - for standard output"
+    )
     layouts = "keras-zip, keras-dir, weights-h5, weights-sharded, legacy-h5, legacy-weights-h5 or config-json"
     command.add_argument("--layout", metavar="NAME", help=f"the layout, whatever the name: {layouts}")
     command.add_argument("--overwrite", "--force", action="store_true", help="replace DST, if it is there")
     help_size = "for weights-sharded: 500MB, 2GB; a plain number is in GB, as in Keras (1 GB = 1024**3 bytes)"
     command.add_argument("--max-shard-size", type=_shard_size, metavar="SIZE", help=help_size)
+    help_readable = "for keras-zip: an archive that HDF5 tools open as it is"
+    command.add_argument("--hdf5-readable", action="store_true", help=help_readable)
     help_config = "where SRC has weights only: take config, metadata and assets from this model file"
     command.add_argument("--config", metavar="FILE", help=help_config)
 
 
-def _command(commands: Any, name: str, summary: str, *, file: str = "FILE") -> argparse.ArgumentParser:
+_COMMANDS: Mapping[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = {
+    "inspect": ("show what is in a model file", "FILE", _inspect),
+    "weights": ("list a model's weights, or extract them", "FILE", _weights),
+    "config": ("print a model's config", "FILE", _config),
+    "copy": ("write a model in another layout of its generation", "SRC", _copy),
+}
+
+
+def _command(commands: Any, name: str, summary: str, file: str) -> argparse.ArgumentParser:
     """A command with what all of them share [CL-008, CL-009]."""
     made = _new(commands.add_parser, name, name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
     made.add_argument("file", metavar=file, help="any Keras model file or folder, recognised by its content")
@@ -134,7 +161,7 @@ def _new(make: Callable[..., argparse.ArgumentParser], name: str, *args: str, **
     return make(
         *args,
         epilog=f"examples:{_EXAMPLES[name]}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_CHECK,
         allow_abbrev=False,
         **options,
     )
@@ -177,7 +204,7 @@ def _shard_size(text: str) -> float:
 
 def _bytes(text: str, unit: int) -> float | None:
     """The bytes that `text` stands for, in `unit` where it names none; None when it is no size."""
-    found = _SIZE.fullmatch(text.strip())
+    found = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE | re.ASCII)
     if not found or len(text) > 32:
         return None
     suffix = (found[2] or "").upper().replace("I", "")

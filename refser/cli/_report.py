@@ -8,10 +8,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from refser import jsonio
 from refser.cli import _classes
 from refser.errors import Problem, RefserError
 from refser.layouts import ModelFile
@@ -20,8 +18,7 @@ from refser.values import Weight
 ROLES = ("model", "optimizer", "metrics")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(NamedTuple):
     """An object of the file that owns weights, or could."""
 
     path: str  # "layers/dense", "model_weights/dense"; "" is the model itself
@@ -32,8 +29,7 @@ class Part:
     weights: tuple[Weight, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sum:
+class Sum(NamedTuple):
     """What some weights come to."""
 
     weights: int
@@ -41,8 +37,7 @@ class Sum:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(NamedTuple):
     """Everything that `inspect` shows."""
 
     file: str
@@ -100,6 +95,8 @@ def sum_of(weights: Iterable[Weight]) -> Sum:
 def _parsed(file: ModelFile, name: str, text: str | None, errors: list[Problem]) -> Mapping[str, Any]:
     if text is None:
         return {}
+    from refser import jsonio
+
     try:
         return jsonio.parse_object(text, limits=file.limits, at=f"{os.path.basename(file.path)}: {name}")
     except RefserError as error:

@@ -25,7 +25,7 @@ _LAYOUTS = {
 }
 _LABEL = 12  # columns of the words on the left
 _DEEPEST = 4  # no indent is wider than this part of the screen, so that a name always has room
-_DATE = re.compile(r"(\d{4}-\d\d-\d\d)@(\d\d:\d\d:\d\d)", re.ASCII)
+_DATE = r"(\d{4}-\d\d-\d\d)@(\d\d:\d\d:\d\d)"
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ def _facts(report: Report, width: int, paint: Paint) -> Iterator[str]:
 
 def _saved_by(report: Report) -> str:
     version, date, backend = map(report.metadata_text, ("keras_version", "date_saved", "backend"))
-    when = _DATE.fullmatch(date or "")
+    when = re.fullmatch(_DATE, date or "", re.ASCII)
     said = (
         f"Keras {version}" if version else "",
         f"backend {backend}" if backend else "",

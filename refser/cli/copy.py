@@ -1,11 +1,12 @@
 """`refser copy`: write a model in another layout of its generation.
 
-Spec: spec/command-line.md (CL-030 to CL-035).
+Spec: spec/command-line.md (CL-030 to CL-037).
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,33 +27,66 @@ _WEIGHTS_ONLY = ("weights-h5", "weights-sharded", "legacy-weights-h5")
 def run(args: Namespace) -> int:
     """Reads SRC while it writes DST, which takes its place last: whatever goes wrong, both are as before [CL-033]."""
     limits = limits_of(args)
+    streams = args.target == "-"
+    if streams:
+        _check_stream(args)
     with api.open(args.file, limits=limits) as file:
         problems = _outcome.warn(file.problems)
-        _check_apart(file, args.target)
+        _check_apart(file, args.target, streams)
         model, source = file.model(), file.layout
     if args.config is not None:
         model = _with_config(model, args.config, limits)
     try:
-        layout = args.layout or api.layout_for(args.target, model)
+        layout = args.layout or _layout(args, model, source, streams)
         api.check_layout(layout, model, args.target)
         if source == "config-json" and layout != "config-json":
             message = f"a bare config, which has no weights, for the layout {layout}"
             hint = "only config-json (*.json) can hold it alone; with --config it goes to a file of weights"
             raise _outcome.NotDoneError(Problem(code="CL-034", message=message, at=args.file, hint=hint))
-        api.save(model, args.target, layout=layout, overwrite=args.overwrite, max_shard_size=args.max_shard_size)
+        target = sys.stdout.buffer if streams else args.target
+        api.save(
+            model,
+            target,
+            layout=layout,
+            overwrite=args.overwrite,
+            max_shard_size=args.max_shard_size,
+            hdf5_readable=args.hdf5_readable,  # [CL-037]
+        )
     except RefserError as error:  # about the writing, so nothing is wrong with SRC [CL-001]
+        if isinstance(error.__cause__, BrokenPipeError):
+            raise error.__cause__ from None  # whoever read the standard output has enough [CL-005]
         raise _outcome.NotDoneError(error.problem) from error
     left_out = list(_left_out(model, layout))
     if left_out:
-        _outcome.say(f"note: {layout} has no place for {_and(left_out)}, left out of {args.target}")
+        _outcome.say(f"note: {layout} has no place for {_and(left_out)}, left out of {_place(args)}")
     kept = _kept(model, layout)
     size = sum(weight.nbytes for weight in kept)
     if args.json:
         content = {"source_layout": source, "target": args.target, "layout": layout, "weights": len(kept), "bytes": size}
         _outcome.print_json(args, {**content, "left_out": left_out, "problems": problems})
-    else:
+    elif not streams:
         print(printable(f"wrote {args.target}: {layout}, {plural(len(kept), 'weight')}, {size_text(size)}"))
     return _outcome.CONFORMS
+
+
+def _place(args: Namespace) -> str:
+    return "the standard output" if args.target == "-" else str(args.target)
+
+
+def _layout(args: Namespace, model: Model, source: str, streams: bool) -> str:
+    if not streams:
+        return api.layout_for(args.target, model)
+    return source if source == "config-json" and args.config is None else api.layout_for_stream(model)
+
+
+def _check_stream(args: Namespace) -> None:
+    """The standard output has to be free for a file [CL-036]."""
+    if args.json:
+        message = "both - and --json, which want the standard output; wanted one of them"
+        raise _outcome.NotDoneError(Problem(code="CL-036", message=message))
+    if sys.stdout.isatty():
+        message = "the standard output is a terminal; wanted a file or a pipe"
+        raise _outcome.NotDoneError(Problem(code="CL-036", message=message, hint="redirect it, or name a file"))
 
 
 def _with_config(model: Model, path: str, limits: Limits) -> Model:
@@ -79,8 +113,22 @@ def _with_config(model: Model, path: str, limits: Limits) -> Model:
         )
 
 
-def _check_apart(file: ModelFile, target: str) -> None:
+def _check_apart(file: ModelFile, target: str, streams: bool) -> None:
     """Refuse to write over what is being read: SRC, something inside or around it, a shard of it [CL-033]."""
+    if _goes_into(file) if streams else _is_part(file, target):
+        message = "SRC and DST are one, or one is part of the other"
+        raise _outcome.NotDoneError(Problem(code="CL-033", message=message, at=target, hint="choose another name"))
+
+
+def _goes_into(file: ModelFile) -> bool:
+    """Whether the standard output is SRC."""
+    try:
+        return os.path.samestat(os.stat(file.path), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):  # a URL, an output that is no file
+        return False
+
+
+def _is_part(file: ModelFile, target: str) -> bool:
     source, place = os.path.realpath(file.path), os.path.realpath(target)
     try:
         same = os.path.commonpath([source, place]) in (source, place) or os.path.samefile(source, place)
@@ -90,9 +138,7 @@ def _check_apart(file: ModelFile, target: str) -> None:
         read, written = _files_of(file), os.path.basename(place)
         shards = f"{written.removesuffix(INDEX_SUFFIX)}_" if written.endswith(INDEX_SUFFIX) else "/"
         same = same or written in read or any(name.startswith(shards) for name in read)
-    if same:
-        message = "SRC and DST are one, or one is part of the other"
-        raise _outcome.NotDoneError(Problem(code="CL-033", message=message, at=target, hint="choose another name"))
+    return same
 
 
 def _files_of(file: ModelFile) -> set[str]:

@@ -9,10 +9,9 @@ from argparse import Namespace
 from typing import Any
 
 from refser import api
-from refser.cli import _outcome, _report_text
+from refser.cli import _outcome
 from refser.cli._parser import limits_of
 from refser.cli._report import ROLES, Part, Report, report_on
-from refser.cli._screen import Paint, screen_width
 
 
 def run(args: Namespace) -> int:
@@ -22,9 +21,16 @@ def run(args: Namespace) -> int:
     if args.json:
         _outcome.print_json(args, report_json(report))
     else:
-        shown = _report_text.lines(report, width=screen_width(), depth=args.depth, everything=args.all, paint=Paint())
-        print("\n".join(shown))
+        _print_text(report, args)
     return _outcome.HAS_PROBLEM if report.errors else _outcome.CONFORMS
+
+
+def _print_text(report: Report, args: Namespace) -> None:
+    from refser.cli import _report_text
+    from refser.cli._screen import Paint, screen_width
+
+    shown = _report_text.lines(report, width=screen_width(), depth=args.depth, everything=args.all, paint=Paint())
+    print("\n".join(shown))
 
 
 def report_json(report: Report) -> dict[str, Any]:

@@ -4,16 +4,16 @@ Spec: spec/hdf5.md (H5).  Not here: what Keras keeps in the tree (layouts).
 """
 
 from refser.hdf5._plan import Plan
-from refser.hdf5._tree import Attribute, Dataset, FixedStrings, Group, NewDataset, NewGroup, is_text
+from refser.hdf5._superblock import SIGNATURE
+from refser.hdf5._tree import Attribute, Dataset, FixedStrings, Flat, Group, NewDataset, NewGroup, is_text
 from refser.limits import Limits
 from refser.source import Source
-
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 __all__ = [
     "SIGNATURE",
     "Attribute",
     "Dataset",
+    "Flat",
     "FixedStrings",
     "Group",
     "NewDataset",
@@ -40,7 +40,7 @@ def find_superblock(source: Source) -> int | None:
 def read_tree(source: Source, *, limits: Limits) -> Group:
     """The root group of the file with everything below it, no array read.  Raises the first broken H5 requirement."""
     from refser.hdf5._image import Image, OutsideProfile
-    from refser.hdf5._profile import read_profile
+    from refser.hdf5._walk import read_profile
 
     try:
         buffer, need = source.image()

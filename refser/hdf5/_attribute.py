@@ -1,19 +1,18 @@
 """Attributes, and the global heaps that hold their variable-length strings.
 
-Spec: spec/hdf5-bytes.md (H5-050 to H5-055).  HDF5 File Format Specification III.E and IV.A.2.m.
+Spec: spec/hdf5-groups.md (H5-050 to H5-055).  HDF5 File Format Specification III.E and IV.A.2.m.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 
 from refser.errors import LimitError, Problem
 from refser.hdf5._datatype import SPACE_PADDED, Type, read_shape, read_type
 from refser.hdf5._header import ATTRIBUTE, ATTRIBUTE_INFO, Message
-from refser.hdf5._image import UNDEFINED, Image, OutsideProfile
+from refser.hdf5._image import UNDEFINED, Image
 from refser.hdf5._tree import Attribute
 
 _HEAP = struct.Struct("<4sB3xQ")
@@ -33,20 +32,13 @@ class Attributes:
         self._heaps: dict[int, dict[int, tuple[int, int]]] = {}
         self._taken = 0  # bytes of strings so far
 
-    def later(self, messages: list[Message], at: str) -> Callable[[], Mapping[str, Attribute]]:
-        """What reads the attributes of an object; whether they are in the profile is looked at now."""
+    def check(self, messages: list[Message], at: str) -> None:
+        """Leave the profile where an attribute is outside."""
         for kind, body, size in messages:
             if kind == ATTRIBUTE_INFO:
                 self._check_info(body, size, at)
             elif kind == ATTRIBUTE:
                 self._check_own_type(body, size, at)
-        return partial(self._read_inside, messages, at)
-
-    def _read_inside(self, messages: list[Message], at: str) -> Mapping[str, Attribute]:
-        try:
-            return self.read(messages, at)
-        except OutsideProfile as outside:  # too late for libhdf5
-            raise outside.refusal() from None
 
     def read(self, messages: list[Message], at: str) -> Mapping[str, Attribute]:
         """Strings and numbers, scalar or in one dimension; None for the rest [H5-009, H5-017, H5-051, H5-052]."""
@@ -115,14 +107,14 @@ class Attributes:
     def _strings(self, start: int, count: int, at: str) -> list[bytes]:
         """Variable-length cells: a length, and where in which global heap the bytes are [H5-053]."""
         image, cells, total = self._image, [], 0
-        for length, heap, index in _VLEN.iter_unpack(image.buffer[start : start + 16 * count]):
+        for length, heap, index in _VLEN.iter_unpack(image.buffer[start : start + 16 * count].tobytes()):
             if length == 0:
                 cells.append(b"")
                 continue
             total += length
             if total > image.limits.attribute_bytes:
                 self._too_big(total, at)
-            self._taken += length
+            self._taken += 0 if image.revisited else length
             if self._taken > image.end:  # as `claim`: every cell has an object of its own
                 image.invalid("strings that share their bytes in a global heap", at, "H5-028")
             first, size = self._heap(heap, at).get(index, (0, -1))
@@ -143,7 +135,7 @@ class Attributes:
         if signature != b"GCOL" or version != 1:
             image.malformed(f"a global heap {signature!r} of version {version}", at)
         image.check(address, size, "a global heap", at)
-        image.claim(size, "a global heap", at)
+        image.own(start, size, "a global heap", at)
         here, end = start + 16, start + size
         found: dict[int, tuple[int, int]] = {}
         while here + 16 <= end:

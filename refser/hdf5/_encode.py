@@ -1,6 +1,6 @@
 """The bytes of single messages and blocks, as libhdf5 1.8 and later write them for h5py.
 
-Spec: spec/hdf5-bytes.md (H5-060 to H5-068).  HDF5 File Format Specification III and IV.
+Spec: spec/hdf5-canonical.md (H5-060 to H5-068).  HDF5 File Format Specification III and IV.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a group holds: symbol tables of old-style groups, link messages of compact new-style ones.
 
-Spec: spec/hdf5-bytes.md (H5-040 to H5-047).  HDF5 File Format Specification III.A.1, III.B, III.C, III.D and IV.A.2.g.
+Spec: spec/hdf5-groups.md (H5-040 to H5-047).  HDF5 File Format Specification III.A.1, III.B, III.C, III.D and IV.A.2.g.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NODE = struct.Struct("<4sBBH24xQ")  # a node of a B-tree and its first child; n
 _LEAF = struct.Struct("<4sBxH")
 _HEAP = struct.Struct("<4sB3xQ8xQ")
 _TABLE = struct.Struct("<QQ")
-_SYMBOL = struct.Struct("<QQI4x16x")
+SYMBOL = struct.Struct("<QQI4x16x")
 _PLAIN = re.compile(rb"[A-Za-z0-9_]+").fullmatch
 _SOFT = 2  # cache type of a symbol that is a soft link
 
@@ -60,10 +60,9 @@ class Groups:
     def _symbol_table(self, tree: int, heap: int, at: str) -> list[Entry]:
         """All entries of a v1 B-tree, leaves from left to right [H5-041 to H5-044]."""
         image = self._image
-        if image.need is None and (entries := self._one_leaf(tree, heap, at)) is not None:
-            return entries
         names = self._heap(heap, at)
-        entries, used = [], 0
+        entries: list[Entry] = []
+        used = 0
         todo = [(tree, -1)]  # nodes to look at, the next one last, with the level each has to have
         while todo:
             address, level = todo.pop()
@@ -74,8 +73,8 @@ class Groups:
             children: tuple[int, ...] = (first,) if count == 1 else ()
             if count > 1:
                 image.check(address, 32 + 16 * count, "a B-tree node", at)
-                image.claim(16 * count, "a B-tree node", at)
                 children = struct.unpack_from("<" + "8xQ" * count, image.buffer, start + 24)
+            image.own(start, 32 + 16 * count, "a B-tree node", at)
             if found:
                 todo.extend((child, found - 1) for child in reversed(children))
                 continue
@@ -93,44 +92,16 @@ class Groups:
         end = start + 8 + 40 * count
         if end > image.end or image.need is not None:
             image.check(address, 8 + 40 * count, "a symbol table node", at)
-        image.claim(40 * count, "a symbol table node", at)
-        return self._symbols(buffer[start + 8 : end], names, used, entries, at)
+        image.own(start, 8 + 40 * count, "a symbol table node", at)
+        return self._symbols(buffer[start + 8 : end].tobytes(), names, used, entries, at)
 
-    def _one_leaf(self, tree: int, heap: int, at: str) -> list[Entry] | None:
-        """The links of a group that has one leaf, as nearly all have, in as few steps as can be.
-
-        None when it has more or anything is odd about it: the way that looks at one structure after another says what.
-        """
-        image, buffer, base = self._image, self._image.buffer, self._image.base
-        tree, heap = tree + base, heap + base
-        try:
-            signature, kind, level, nodes, leaf = _NODE.unpack_from(buffer, tree)
-            heap_signature, heap_version, size, names_at = _HEAP.unpack_from(buffer, heap)
-            leaf, names_at = leaf + base, names_at + base
-            leaf_signature, leaf_version, count = _LEAF.unpack_from(buffer, leaf)
-        except (struct.error, OverflowError):
-            return None
-        end, names_end = leaf + 8 + 40 * count, names_at + size
-        if signature != b"TREE" or heap_signature != b"HEAP" or leaf_signature != b"SNOD" or end > image.end:
-            return None
-        if kind or level or nodes != 1 or heap_version or leaf_version != 1 or names_end > image.end:
-            return None
-        seen, before = self._seen, len(self._seen)
-        seen.update((tree, heap, leaf, names_at))
-        if len(seen) < before + 4:
-            image.invalid("a B-tree node, a heap or names that two places lead to", at, "H5-005")
-        image.claim(80 + size + 40 * count, "a symbol table", at)
-        entries: list[Entry] = []
-        self._symbols(buffer[leaf + 8 : end], buffer[names_at:names_end].tobytes(), 0, entries, at)
-        return entries
-
-    def _symbols(self, symbols: memoryview, names: bytes, used: int, entries: list[Entry], at: str) -> int:
+    def _symbols(self, symbols: bytes, names: bytes, used: int, entries: list[Entry], at: str) -> int:
         """The entries of one leaf: where the name starts, where the object header is, what is cached of it [H5-043, H5-047].
 
         `used` counts bytes of names: more than there are, and some are shared, which would take time without end.
         """
         before = entries[-1][0].encode("utf-8") if entries else b""
-        for offset, header, cache in _SYMBOL.iter_unpack(symbols):
+        for offset, header, cache in SYMBOL.iter_unpack(symbols):
             stop = names.find(b"\0", offset)
             raw = names[offset:stop]
             used += len(raw) + 1
@@ -153,12 +124,15 @@ class Groups:
 
     def _heap(self, address: int, at: str) -> bytes:
         """The names of a group, each ended by a NUL [H5-044]."""
+        image = self._image
         start = self._once(address, 32, "a local heap", at)
-        signature, version, size, data = _HEAP.unpack_from(self._image.buffer, start)
+        signature, version, size, data = _HEAP.unpack_from(image.buffer, start)
         if signature != b"HEAP" or version != 0:
-            self._image.malformed(f"a local heap {signature!r} of version {version}", at)
+            image.malformed(f"a local heap {signature!r} of version {version}", at)
+        image.own(start, 32, "a local heap", at)
         first = self._once(data, size, "the names of a group", at)
-        return self._image.buffer[first : first + size].tobytes()
+        image.own(first, size, "the names of a group", at)
+        return image.buffer[first : first + size].tobytes()
 
     def _name(self, raw: bytes, at: str) -> str:
         try:
@@ -215,5 +189,4 @@ class Groups:
         if start in self._seen:
             image.invalid(f"{what} that two places lead to", at, "H5-005")
         self._seen.add(start)
-        image.claim(size, what, at)
         return start

@@ -47,7 +47,7 @@ def _version_1(image: Image, start: int, at: str) -> list[Message]:
     here, end = start + 16, start + 16 + size
     if end > image.end or image.need is not None:
         image.check(start - image.base, 16 + size, "an object header", at)
-    image.claim(16 + size, "an object header", at)
+    image.own(start, 16 + size, "an object header", at)
     found: list[Message] = []
     more: list[tuple[int, int]] = []
     while True:
@@ -79,7 +79,7 @@ def _continuation(image: Image, body: int, length: int, at: str) -> tuple[int, i
         image.malformed("a continuation that is cut short", at)
     address, extent = _BLOCK.unpack_from(image.buffer, body)
     block = image.check(address, extent, "a continuation of an object header", at)
-    image.claim(max(extent, 8), "a continuation of an object header", at)
+    image.own(block, max(extent, 8), "a continuation of an object header", at)
     return block, extent
 
 
@@ -95,7 +95,7 @@ def _version_2(image: Image, start: int, at: str) -> Iterator[Message]:
     size = int.from_bytes(buffer[here : here + width], "little")
     here += width
     image.check(start - image.base, here + size + 4 - start, "an object header", at)
-    image.claim(here + size + 4 - start, "an object header", at)
+    image.own(start, here + size + 4 - start, "an object header", at)
     compare_checksum(image, start, here + size, "an object header", at)
     head = 6 if flags & 4 else 4
     more = [(here, here + size)]

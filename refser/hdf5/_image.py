@@ -5,7 +5,11 @@ Spec: spec/hdf5.md (H5-011), spec/hdf5-bytes.md (H5-027, H5-028).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from operator import le
 from typing import NoReturn
 
 from refser.errors import InvalidError, MalformedError, Problem, RefserError, UnsupportedError
@@ -25,15 +29,25 @@ class OutsideProfile(Exception):
         return UnsupportedError(Problem(code=self.code, message=self.message, at=self.at))
 
 
+class SharedBytes(Exception):
+    """Two owners of one byte, met in a hurry: a second, careful look says which.  Never leaves the door."""
+
+
 class Image:
     """A window on the bytes.  Addresses are absolute in `buffer`: whoever reads one from the file adds `base`."""
 
-    __slots__ = ("base", "buffer", "claimed", "end", "limits", "name", "need")
+    __slots__ = (
+        *("_sorted", "base", "buffer", "claimed", "data", "end", "hurried", "limits", "name", "need", "owners", "revisited"),
+        "spans",
+    )
 
     def __init__(self, buffer: memoryview, name: str, limits: Limits, need: Callable[[int, int], None] | None = None) -> None:
         self.buffer, self.name, self.limits = buffer, name, limits
         self.base, self.end = 0, len(buffer)
         self.claimed = 0
+        self.spans, self.data = list[int](), list[int]()  # start, end, start, end... of what has an owner; of values
+        self.owners: list[tuple[int, int, str, str]] | None = []  # the same with names; None once all is compared
+        self.hurried = self.revisited = False
         self.need = need  # fetches a range before it is looked at, when the bytes are elsewhere
 
     def check(self, address: int, size: int, what: str, at: str) -> int:
@@ -58,7 +72,61 @@ class Image:
         """
         self.claimed += size
         if self.claimed > self.end:
+            if self.hurried:
+                raise SharedBytes
             self.invalid(f"{what} of {size:,} bytes, which shares some of them with another object", at, "H5-028")
+
+    def own(self, start: int, size: int, what: str, at: str) -> None:
+        """`claim`, and keep which bytes: no other structure may own one of them [H5-028]."""
+        if self.revisited:
+            return
+        self.claim(size, what, at)
+        end = start + size
+        if not size:
+            return
+        if self.owners is None:  # everything else is in order already
+            starts, ends = self._sorted
+            place = bisect_right(starts, start)
+            if (place and ends[place - 1] > start) or (place < len(starts) and starts[place] < end):
+                self.invalid(f"{what} at bytes {start:,} to {end:,}, some of which another object owns", at, "H5-028")
+            starts.insert(place, start)
+            ends.insert(place, end)
+            return
+        self.spans += (start, end)
+        if not self.hurried:
+            self.owners.append((start, end, what, at))
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Structures that were looked at before: they have their owner."""
+        self.revisited = True
+        try:
+            yield
+        finally:
+            self.revisited = False
+
+    def settle(self) -> None:
+        """Compare all owners: sorted starts and sorted ends take turns where no two of them share a byte [H5-028]."""
+        # Each list is nearly in order, and so sorted in no time; both together are not.
+        starts, ends = (sorted(sorted(self.spans[at::2]) + sorted(self.data[at::2])) for at in (0, 1))
+        self._sorted = starts, ends
+        self.spans, self.data = [], []
+        if not all(map(le, ends, islice(starts, 1, None))):
+            if self.hurried:
+                raise SharedBytes
+            self._name_overlap()
+        self.owners, self.hurried = None, False
+
+    def _name_overlap(self) -> NoReturn:
+        reach = (0, 0, "", "")
+        for owner in sorted(self.owners or ()):
+            start, end, what, at = owner
+            if start < reach[1]:
+                other = f"{reach[2]} of {self.at(reach[3])}"
+                message = f"{what} at bytes {start:,} to {end:,}, some of which {other} ({reach[0]:,} to {reach[1]:,}) owns too"
+                self.invalid(message, at, "H5-028")
+            reach = max(reach, owner, key=lambda it: it[1])
+        raise AssertionError("an overlap that no owner has")
 
     def expect(self, start: int, signature: bytes, what: str, at: str) -> None:
         found = bytes(self.buffer[start : start + len(signature)])

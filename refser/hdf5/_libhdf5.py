@@ -1,20 +1,30 @@
 """The tree of an HDF5 file through h5py's low-level calls, with every door out of the file closed.
 
 Spec: spec/hdf5.md (H5-001 to H5-012).  h5py finds the objects; contiguous bytes are then read from the source itself.
+
+libhdf5 caps nothing.  What has an owner is counted before it is kept (H5-028, H5-029).  Strings of variable length can all be
+one string of the file: attributes with them are read here where their bytes are plain, and else, as in datasets, only so
+many at once as could all be the longest.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
 from refser.errors import InvalidError, LimitError, MalformedError, Problem, RefserError, UnsafeError, UnsupportedError
+from refser.hdf5 import find_superblock
+from refser.hdf5._attribute import Attributes
+from refser.hdf5._header import read_messages
+from refser.hdf5._image import Image, OutsideProfile
+from refser.hdf5._libhdf5_values import attribute_value, longest_string, read_strings
 from refser.hdf5._tree import Attribute, Dataset, Group, is_link_name
 from refser.limits import Limits
 from refser.source import Source, SourceFile
@@ -27,6 +37,9 @@ if TYPE_CHECKING:
 _BAD_BYTES = (OSError, RuntimeError, ValueError, KeyError, TypeError, UnicodeError, OverflowError, MemoryError)
 _FILTERS = {1, 2, 3}  # deflate, shuffle, fletcher32: what libhdf5 itself brings
 _NUMBERS = {kind: name for name, (kind, _) in DTYPES.items() if kind[0] in "biufc"}
+_CELL = 16  # bytes of a string of variable length where it is named: a length, an address, a number
+_AT_ONCE = 64 << 20  # bytes of such strings in memory
+_PATHS_MIN, _PATHS_PER_BYTE = 16 << 20, 16  # characters that all paths can have [H5-029]
 _OPAQUE = {2: "bfloat16", 1: "float8_e4m3fn"}  # by size, where no attribute says otherwise [VA-003, VA-005]
 
 
@@ -43,7 +56,12 @@ class _Walk:
 
     def __init__(self, source: Source, file: h5py.File, limits: Limits) -> None:
         self._source, self._file, self._limits = source, file, limits
-        self._objects = 0
+        self._objects = self._taken = self._paths = 0
+        buffer, need = source.image()
+        self._image = Image(buffer, source.name, limits, need)
+        self._image.base = find_superblock(source) or 0
+        self._plain = Attributes(self._image) if file.id.get_create_plist().get_sizes() == (8, 8) else None
+        self._of_datasets: dict[int, Mapping[str, Attribute]] = {}  # by address
 
     def run(self) -> Group:
         root_id = self._guard("/", h5py.h5g.open, self._file.id, b"/")
@@ -55,7 +73,6 @@ class _Walk:
             for name in self._names(group_id, path):
                 at = f"{path}{name}"
                 self._check_link(group_id, name, at)
-                self._count(at)
                 child_id = self._guard(at, h5py.h5o.open, group_id, name.encode())
                 if isinstance(child_id, h5py.h5d.DatasetID):
                     into[name] = self._dataset(child_id, at)
@@ -79,15 +96,40 @@ class _Walk:
         children: dict[str, Group | Dataset] = {}
         return Group(self._source.name, path.lstrip("/"), self._attributes(group_id, path), children), children
 
-    def _count(self, path: str) -> None:
-        self._objects += 1
-        if self._objects > self._limits.hdf5_objects:
-            message = f"over {self._limits.hdf5_objects:,} groups and datasets"
-            raise LimitError(Problem(code="LI-005", message=message, at=self._at(path)))
+    def _take(self, nbytes: int, what: str, path: str) -> None:
+        """Bytes that only one object can have: all of them together are no more than the file [H5-028]."""
+        self._taken += nbytes
+        if self._taken > self._source.size:
+            message = f"{what} of {nbytes:,} bytes, some of which another object has too"
+            raise InvalidError(Problem(code="H5-028", message=message, at=self._at(path)))
+
+    def _listed(self, path: str, most: int, iterate: Callable[..., Any], *arguments: Any) -> list[bytes]:
+        """The names that libhdf5 iterates over; it is stopped behind `most`, and where they are more than the file."""
+        names: list[bytes] = []
+        left = self._source.size - self._taken
+
+        def visit(name: bytes) -> bool | None:
+            nonlocal left
+            names.append(name)
+            left -= len(name) + 1
+            return True if left < 0 or len(names) > most else None
+
+        self._guard(path, iterate, *arguments, visit)
+        self._take(sum(map(len, names)) + len(names), "names", path)
+        return names
 
     def _names(self, group_id: h5g.GroupID, path: str) -> list[str]:
         names = []
-        for raw in sorted(self._guard(path, list, group_id)):  # whatever order the file tracks [H5-018]
+        listed = self._listed(path, self._limits.hdf5_objects, group_id.links.iterate)
+        self._objects += len(listed)
+        if self._objects > self._limits.hdf5_objects:
+            message = f"over {self._limits.hdf5_objects:,} groups and datasets"
+            raise LimitError(Problem(code="LI-005", message=message, at=self._at(path)))
+        self._paths += len(path.strip("/")) * len(listed)
+        if self._paths > _PATHS_MIN + _PATHS_PER_BYTE * self._source.size:
+            message = f"paths of {self._paths:,} characters in a file of {self._source.size:,} bytes"
+            raise InvalidError(Problem(code="H5-029", message=message, at=self._at(path)))
+        for raw in sorted(listed):  # whatever order the file tracks [H5-018]
             try:
                 name = raw.decode("utf-8")
             except UnicodeDecodeError as error:
@@ -141,7 +183,10 @@ class _Walk:
         """The Keras dtype, and whether the stored bytes are NumPy's of that dtype as they are [VA-006, VA-012]."""
         type_id = self._guard(path, dataset_id.get_type)
         if isinstance(type_id, h5py.h5t.TypeOpaqueID):
-            declared = self._attributes(dataset_id, path).get("dtype")
+            address = self._address(dataset_id, path)
+            if address not in self._of_datasets:  # two paths can lead to one dataset
+                self._of_datasets[address] = self._attributes(dataset_id, path, only=b"dtype")
+            declared = self._of_datasets[address].get("dtype")
             size = type_id.get_size()
             name = declared if isinstance(declared, str) else _OPAQUE.get(size, "")
             if DTYPES.get(name, ("",))[0] == f"V{size}":
@@ -179,50 +224,80 @@ class _Walk:
                 message = f"compressed with HDF5 filter {number}; Keras uses none"
                 raise UnsupportedError(Problem(code="H5-004", message=message, at=at, hint="rewrite it with h5repack"))
         cap, code = (self._limits.inflated_bytes, "LI-004") if stored else (self._limits.unstored_bytes, "LI-010")
-        if kind.name == "string":
-            return self._strings(dataset_id, kind, shape, path, cap, code)
+        if (
+            self._guard(path, plist.get_layout) == h5py.h5d.CHUNKED
+        ):  # at least one chunk is decoded, however few are its elements
+            nbytes = max(nbytes, math.prod(self._guard(path, plist.get_chunk)) * (kind.size or _CELL) if stored else 0)
+        if not kind.size:
+            return self._strings(dataset_id, shape, path, cap, code)
         if nbytes > cap:
             message = f"{nbytes:,} bytes declared, {stored:,} stored; the limit is {cap:,}"
             raise LimitError(Problem(code=code, message=message, at=at))
+        nbytes = math.prod(shape) * kind.size
         decoded = _Decoded(lambda: self._decode(dataset_id, kind, shape, path))
         return Dataset(name, inner, kind.name, shape, False, decoded, 0, nbytes)
 
     def _decode(self, dataset_id: h5d.DatasetID, kind: _Kind, shape: tuple[int, ...], path: str) -> bytes:
         """The elements through libhdf5, little-endian."""
-        array = np.empty(shape, dtype="<" + DTYPES[kind.name][0])
+        text = kind.name == "string"
+        array = np.empty(shape, dtype=f"S{kind.size}" if text else "<" + DTYPES[kind.name][0])
         if array.size:
             target = h5py.h5t.py_create(array.dtype, logical=True) if array.dtype.kind != "V" else kind.type_id
             self._guard(path, dataset_id.read, h5py.h5s.ALL, h5py.h5s.ALL, array, target)
         return array.tobytes()
 
-    def _strings(
-        self, dataset_id: h5d.DatasetID, kind: _Kind, shape: tuple[int, ...], path: str, cap: int, code: str
-    ) -> Dataset:
-        """Strings of any storage as cells of one length; the length of variable ones is known only after reading."""
-        count = math.prod(shape)
-        if count * max(16, kind.size) > cap:
+    def _strings(self, dataset_id: h5d.DatasetID, shape: tuple[int, ...], path: str, cap: int, code: str) -> Dataset:
+        """Strings of variable length as cells of one; how long that has to be is known only after reading."""
+        count, longest = math.prod(shape), 1
+        if count * _CELL > cap:
             message = f"{count:,} strings; the limit is {cap:,} bytes"
             raise LimitError(Problem(code=code, message=message, at=self._at(path)))
-        cells = self._guard(path, lambda: np.asarray(h5py.Dataset(dataset_id)[()], dtype=object).reshape(-1).tolist())
-        longest = max((len(cell) for cell in cells), default=0) or 1
-        if count * longest > cap:
-            message = f"{count:,} strings of up to {longest:,} bytes; the limit is {cap:,} bytes"
-            raise LimitError(Problem(code="LI-004", message=message, at=self._at(path)))
-        data = b"".join(bytes(cell).ljust(longest, b"\0") for cell in cells)
-        decoded = _Decoded(lambda: data)
-        return Dataset(self._source.name, path.lstrip("/"), "string", shape, False, decoded, 0, len(data))
+        at_once = min(cap, _AT_ONCE) // (self._longest + 64)
+        read = partial(read_strings, dataset_id, shape, at_once, partial(self._guard, path))
+        for cells in read():
+            longest = max(longest, max(map(len, cells)))
+            if count * longest > cap:
+                message = f"{count:,} strings of up to {longest:,} bytes; the limit is {cap:,} bytes"
+                raise LimitError(Problem(code="LI-004", message=message, at=self._at(path)))
+        decoded = _Decoded(lambda: b"".join(cell[:longest].ljust(longest, b"\0") for cells in read() for cell in cells))
+        return Dataset(self._source.name, path.lstrip("/"), "string", shape, False, decoded, 0, count * longest)
 
-    def _attributes(self, object_id: Any, path: str) -> dict[str, Attribute]:
+    @cached_property
+    def _longest(self) -> int:
+        return longest_string(self._source)
+
+    def _attributes(self, object_id: Any, path: str, only: bytes | None = None) -> Mapping[str, Attribute]:
+        """All of them, or at least the one named `only`."""
+        if self._plain is not None:
+            with suppress(OutsideProfile):
+                inner = path.strip("/")
+                messages = read_messages(self._image, self._address(object_id, path), inner)
+                self._plain.check(messages, inner)
+                return self._plain.read(messages, inner)
+        names = self._listed(path, self._source.size, h5py.h5a.iterate, object_id)
         found: dict[str, Attribute] = {}
-        for index in range(self._guard(path, h5py.h5a.get_num_attrs, object_id)):
-            attribute = self._guard(path, partial(h5py.h5a.open, object_id, index=index))
-            name = self._guard(path, attribute.get_name).decode("utf-8", "replace")
-            size = self._guard(path, _attribute_size, attribute)
-            if size > self._limits.attribute_bytes:
-                message = f"attribute {name!r} of {size:,} bytes; the limit is {self._limits.attribute_bytes:,}"
-                raise LimitError(Problem(code="LI-007", message=message, at=self._at(path)))
-            found[name] = self._guard(f"{path} attribute {name!r}", _attribute_value, attribute, code="H5-009")
+        for raw in names if only is None else [name for name in names if name == only]:
+            name = self._guard(path, raw.decode, code="H5-009")
+            attribute = self._guard(path, h5py.h5a.open, object_id, raw)
+            at = f"{path} attribute {name!r}"
+            variable = self._check_size(attribute, at)
+            value = found[name] = self._guard(at, attribute_value, attribute, code="H5-009")
+            if variable and value is not None:
+                self._take(len("".join([value] if isinstance(value, str) else value)), "strings", at)
         return found
+
+    def _check_size(self, attribute: h5a.AttrID, path: str) -> bool:
+        """Hold all bytes that it can have against the limit [LI-007].  Whether it has strings of variable length."""
+        type_id = self._guard(path, attribute.get_type)
+        count = math.prod(self._guard(path, lambda: attribute.shape) or ())
+        size = stored = self._guard(path, type_id.get_size)
+        if variable := isinstance(type_id, h5py.h5t.TypeStringID) and type_id.is_variable_str():
+            size, stored = max(_CELL, self._longest), _CELL
+        if count * size > self._limits.attribute_bytes:
+            message = f"an attribute of up to {count * size:,} bytes; the limit is {self._limits.attribute_bytes:,}"
+            raise LimitError(Problem(code="LI-007", message=message, at=self._at(path)))
+        self._take(count * stored, "an attribute", path)
+        return bool(variable)
 
     def _guard(self, path: str, call: Callable[..., Any], *args: object, code: str = "H5-011") -> Any:
         """`call(*args)`, with whatever libhdf5 has to say about the bytes as ours."""
@@ -254,27 +329,6 @@ class _Decoded:
 
     def view(self, offset: int, length: int) -> memoryview:
         return memoryview(self._decode())[offset : offset + length]
-
-
-def _attribute_size(attribute: h5a.AttrID) -> int:
-    return math.prod(attribute.shape or ()) * int(attribute.get_type().get_size())
-
-
-def _attribute_value(attribute: h5a.AttrID) -> Attribute:
-    """Strings and numbers, scalar or in one dimension; None for the rest [H5-017]."""
-    space, type_id = attribute.get_space(), attribute.get_type()
-    if space.get_simple_extent_type() == h5py.h5s.NULL:
-        return None
-    shape = space.get_simple_extent_dims()
-    is_text = isinstance(type_id, h5py.h5t.TypeStringID)
-    if len(shape) > 1 or not (is_text or isinstance(type_id, (h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID))):
-        return None
-    array = np.empty(shape, dtype=type_id.dtype)
-    attribute.read(array, mtype=h5py.h5t.py_create(array.dtype))
-    if not is_text:
-        return array.tolist()  # type: ignore[no-any-return]  # int, float or a list of them
-    cells = [cell.decode("utf-8") if isinstance(cell, bytes) else str(cell) for cell in array.reshape(-1).tolist()]
-    return cells if shape else cells[0]
 
 
 def _type_name(type_id: h5t.TypeID) -> str:

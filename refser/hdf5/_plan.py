@@ -1,31 +1,32 @@
 """An HDF5 file before it is written: its metadata as bytes, its arrays still where they are.
 
-Spec: spec/hdf5-bytes.md (H5-068).
+Spec: spec/hdf5-canonical.md (H5-068).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from refser.errors import InvalidError, Problem
 from refser.values import Weight
 
+if TYPE_CHECKING:
+    from refser.output import Writable
+
 ALIGNMENT = 64  # of the data as a whole and of each array, in bytes [H5-068]
 
 
-class Writable(Protocol):
-    def write(self, data: bytes | memoryview, /) -> object: ...
-
-
-@dataclass(slots=True)
 class Plan:
     """Metadata first, then each array at its offset, zeros between, up to `size` bytes."""
 
-    metadata: bytes
-    data: list[tuple[int, Weight]] = field(default_factory=list)  # by offset
-    size: int = 0
+    __slots__ = ("data", "metadata", "size")
+
+    def __init__(self, metadata: bytes, data: list[tuple[int, Weight]], size: int) -> None:
+        self.metadata, self.data, self.size = metadata, data, size  # data by offset
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        return self.pieces()
 
     def pieces(self) -> Iterator[bytes | memoryview]:
         """All bytes of the file in order, one array at a time.  Raises `InvalidError` for an array of another length."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Union
+from types import MappingProxyType
+from typing import NamedTuple, Union
 
 from refser.errors import InvalidError, Problem, RefserError
 from refser.values import ByteRange, Bytes, Weight
@@ -41,11 +41,6 @@ class Dataset:
     def at(self) -> str:
         return f"{self.file}:/{self.path}"
 
-    def under(self, path: str) -> Dataset:
-        """The same array by another path: a hard link."""
-        place = (self.dtype, self.shape, self.big_endian, self.source, self.offset, self.length, self.fault)
-        return Dataset(self.file, path, *place)
-
     def weight(self, path: str) -> Weight:
         """This array as the weight `path`.  Raises what is wrong with it."""
         if self.fault is not None or self.source is None:
@@ -57,20 +52,32 @@ class Dataset:
         return Weight(path=path, dtype=self.dtype, shape=self.shape, big_endian=self.big_endian, source=data)
 
 
-class Group:
-    """A group: its attributes, decoded when they are asked for, and what it holds in byte order of the names."""
+class Flat(NamedTuple):
+    """All groups and datasets of a file in a few plain containers: what listing thousands of arrays needs, and no more."""
 
-    __slots__ = ("_attributes", "children", "file", "path")
+    groups: Mapping[str, Mapping[str, int]]  # by path, parents first; a place >= 0 is a dataset, below 0 a group
+    mixed: bool  # some group holds datasets and groups
+    faults: Mapping[str, RefserError]  # what is wrong with which dataset
+    dataset: Callable[[int, str], Dataset]  # of a place and a path
+    group: Callable[[str], Group]
+
+
+class Group:
+    """A group: its attributes and what it holds in byte order of the names, both decoded when they are asked for."""
+
+    __slots__ = ("_attributes", "_children", "file", "flat", "path")
 
     def __init__(
         self,
         file: str,
         path: str,
         attributes: Mapping[str, Attribute] | Callable[[], Mapping[str, Attribute]],
-        children: dict[str, Group | Dataset],
+        children: dict[str, Group | Dataset] | Callable[[], dict[str, Group | Dataset]],
+        flat: Flat | None = None,
     ) -> None:
-        self.file, self.path, self.children = file, path, children  # "model.weights.h5", "layers/dense"
+        self.file, self.path, self._children = file, path, children  # "model.weights.h5", "layers/dense"
         self._attributes = attributes
+        self.flat = flat  # of the root group only, and not of every reader
 
     @property
     def at(self) -> str:
@@ -83,6 +90,12 @@ class Group:
             self._attributes = self._attributes()
         return self._attributes
 
+    @property
+    def children(self) -> dict[str, Group | Dataset]:
+        if callable(self._children):
+            self._children = self._children()
+        return self._children
+
     def get(self, path: str) -> Group | Dataset | None:
         """What `a/b/c` leads to, or None."""
         found: Group | Dataset | None = self
@@ -91,15 +104,13 @@ class Group:
         return found
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class NewDataset:
+class NewDataset(NamedTuple):
     """An array to write: the weight's bytes as they lie, and the attributes beside them."""
 
     weight: Weight
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class NewGroup:
     """A group to write.
 
@@ -108,9 +119,17 @@ class NewGroup:
     cells of one length [H5-016].
     """
 
-    at: str = "/"
-    attributes: dict[str, str | bytes | list[bytes] | FixedStrings] = field(default_factory=dict)
-    children: dict[str, NewGroup | NewDataset] = field(default_factory=dict)
+    __slots__ = ("at", "attributes", "children")
+
+    def __init__(
+        self,
+        at: str = "/",
+        attributes: dict[str, str | bytes | list[bytes] | FixedStrings] | None = None,
+        children: dict[str, NewGroup | NewDataset] | None = None,
+    ) -> None:
+        self.at = at
+        self.attributes = {} if attributes is None else attributes
+        self.children = {} if children is None else children
 
     def group(self, path: str) -> NewGroup:
         """The group `a/b/c`, made where it is missing.  Raises `InvalidError` for a path that HDF5 cannot hold [H5-008]."""
@@ -137,8 +156,7 @@ class NewGroup:
         parent.children[name] = dataset
 
 
-@dataclass(frozen=True, slots=True)
-class FixedStrings:
+class FixedStrings(NamedTuple):
     """Cells of one length, null-padded, as Keras writes a list that is split over several attributes [LH-008]."""
 
     cells: tuple[bytes, ...]

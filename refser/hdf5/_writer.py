@@ -1,6 +1,6 @@
 """A tree of new groups and arrays as the bytes of an HDF5 file, in one canonical form: metadata in front, then the data.
 
-Spec: spec/hdf5-bytes.md (H5-060 to H5-070).  Not here: the bytes of single structures (_encode).
+Spec: spec/hdf5-canonical.md (H5-060 to H5-070).  Not here: the bytes of single structures (_encode).
 """
 
 from __future__ import annotations

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from refser import atomic
 from refser.errors import InvalidError, Problem
 from refser.layouts._parts import config_bytes
 from refser.layouts.model_file import ModelFile
 from refser.limits import Limits
 from refser.values import Generation, Model
+
+if TYPE_CHECKING:
+    from refser.output import Output
 
 _TEXTS = ("keras_version", "backend")
 
@@ -31,14 +33,13 @@ def read_config_json(path: str, text: str, config: Mapping[str, Any], *, limits:
     return ModelFile(path=path, layout="config-json", generation=generation, config_json=text, metadata=metadata, limits=limits)
 
 
-def write_config_json(model: Model, path: str, *, overwrite: bool = False) -> None:
+def write_config_json(model: Model, output: Output) -> None:
     """The config exactly as the model has it [CF-004], once it is one [CF-002]."""
+    at = os.path.basename(output.name)
     if model.config_json is None:
-        message = "a model without a config; wanted one"
-        raise InvalidError(Problem(code="CF-002", message=message, at=os.path.basename(path)))
-    data = config_bytes(model, path)
+        raise InvalidError(Problem(code="CF-002", message="a model without a config; wanted one", at=at))
+    data = config_bytes(model, output.name)
     if not detect_config_json(model.config):
-        message = "a config without class_name or config; wanted both"
-        raise InvalidError(Problem(code="CF-002", message=message, at=os.path.basename(path)))
-    with atomic.new_file(path, overwrite=overwrite) as temporary, open(temporary, "wb") as file:
+        raise InvalidError(Problem(code="CF-002", message="a config without class_name or config; wanted both", at=at))
+    with output.open() as file:
         file.write(data)

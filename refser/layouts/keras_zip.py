@@ -5,7 +5,9 @@ Spec: spec/keras-zip.md (KZ).  Not here: the zip itself (zipio), the weights ins
 
 from __future__ import annotations
 
-from refser import atomic, jsonio
+from typing import TYPE_CHECKING
+
+from refser import jsonio
 from refser.errors import InvalidError, Problem
 from refser.hdf5 import plan_tree, read_tree
 from refser.layouts._parts import (
@@ -26,7 +28,9 @@ from refser.layouts.weights_h5 import read_store, store_tree
 from refser.limits import Limits
 from refser.values import Model
 from refser.zipio import Archive
-from refser.zipwrite import ArchiveWriter
+
+if TYPE_CHECKING:
+    from refser.output import Output
 
 _ANY_SIZE = 1 << 63
 _USER_BLOCK = 512  # the first place but 0 where the signature of an HDF5 file can stand [H5-013]
@@ -65,24 +69,27 @@ def read_keras_zip(path: str, archive: Archive, *, limits: Limits) -> ModelFile:
     )
 
 
-def write_keras_zip(model: Model, path: str, *, overwrite: bool = False, hdf5_readable: bool = False) -> None:
+def write_keras_zip(model: Model, output: Output, *, hdf5_readable: bool = False) -> None:
     """Members in Keras's order, stored, with fixed times [KZ-002, KZ-012].
 
     With `hdf5_readable` the weights come first, where HDF5 looks for a file behind a user block: any HDF5 tool then opens
     the archive itself and reads its weights in place [KZ-019].
     """
-    config, metadata, assets = config_bytes(model, path), metadata_bytes(model, path), checked_assets(model, path)
+    from refser.zipwrite import ArchiveWriter
+
+    name = output.name
+    config, metadata, assets = config_bytes(model, name), metadata_bytes(model, name), checked_assets(model, name)
     plan = plan_tree(store_tree(model))
-    with atomic.new_file(path, overwrite=overwrite) as temporary, open(temporary, "xb") as file:
+    with output.open() as file:
         archive = ArchiveWriter(file)
         if hdf5_readable:
-            archive.write(WEIGHTS, plan.pieces(), size=plan.size, alignment=_USER_BLOCK)
+            archive.write(WEIGHTS, plan, size=plan.size, alignment=_USER_BLOCK)
         archive.write(METADATA, (metadata,))
         archive.write(CONFIG, (config,))
         if not hdf5_readable:
-            archive.write(WEIGHTS, plan.pieces(), size=plan.size)
-        for name, data in assets.items():
-            archive.write(f"{ASSETS}/{name}", (data,))
+            archive.write(WEIGHTS, plan, size=plan.size)
+        for asset, data in assets.items():
+            archive.write(f"{ASSETS}/{asset}", (data,))
         archive.finish()
 
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from refser import atomic, jsonio
+from refser import jsonio
 from refser.errors import InvalidError, Problem
-from refser.hdf5 import Attribute, Dataset, FixedStrings, Group, NewDataset, NewGroup, is_text, write_tree
+from refser.hdf5 import Attribute, Dataset, FixedStrings, Group, NewDataset, NewGroup, is_text, plan_tree
 from refser.layouts.model_file import ModelFile, checked_groups
 from refser.limits import Limits
 from refser.values import Model, Weight, WeightGroup
+
+if TYPE_CHECKING:
+    from refser.output import Output
 
 ATTRIBUTE_BYTES_MAX = 64_512  # Keras's own bound, below the 64 KiB of an HDF5 object header
 _VARIABLE_CELL = 16  # bytes of one variable-length string in an attribute
@@ -72,32 +75,36 @@ def read_legacy_weights_h5(path: str, root: Group, *, limits: Limits) -> ModelFi
     )
 
 
-def write_legacy_h5(model: Model, path: str, *, overwrite: bool = False) -> None:
+def write_legacy_h5(model: Model, output: Output) -> None:
     """A whole model.  Raises `InvalidError` for a model that has no config [LH-001]."""
     if model.config_json is None:
         message = "a model without a config; wanted one, or the layout legacy-weights-h5"
-        raise InvalidError(Problem(code="LH-001", message=message, at=path))
+        raise InvalidError(Problem(code="LH-001", message=message, at=output.name))
     root = NewGroup()
     for name in _TEXTS:
         if name in model.metadata:
-            root.attributes[name] = _version_text(model.metadata, name, path)
-    root.attributes["model_config"] = _config_bytes(model.config_json, "model_config", path)
+            root.attributes[name] = _version_text(model.metadata, name, output.name)
+    root.attributes["model_config"] = _config_bytes(model.config_json, "model_config", output.name)
     if model.training_config is not None:
-        root.attributes["training_config"] = _config_bytes(model.training_config, "training_config", path)
+        root.attributes["training_config"] = _config_bytes(model.training_config, "training_config", output.name)
     _write_layers(root.group(_BASE), model)
     for group in model.groups:
         if group.path == _OPTIMIZER:
             _write_group(root.group(_OPTIMIZER), group, model)
-    with atomic.new_file(path, overwrite=overwrite) as temporary:
-        write_tree(temporary, root)
+    _write(root, output)
 
 
-def write_legacy_weights_h5(model: Model, path: str, *, overwrite: bool = False) -> None:
+def write_legacy_weights_h5(model: Model, output: Output) -> None:
     """The layers' weights; config and optimizer state have no place in this layout [LH-019]."""
     root = NewGroup()
     _write_layers(root, model)
-    with atomic.new_file(path, overwrite=overwrite) as temporary:
-        write_tree(temporary, root)
+    _write(root, output)
+
+
+def _write(root: NewGroup, output: Output) -> None:
+    plan = plan_tree(root)
+    with output.open() as file:
+        plan.write(file)
 
 
 def read_name_list(group: Group, attribute: str) -> list[str]:

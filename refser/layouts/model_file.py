@@ -6,11 +6,10 @@ Spec: spec/introduction.md.  Not here: how a layout is read (its module), which 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
 from types import MappingProxyType, TracebackType
 from typing import Any
 
-from refser import jsonio
+from refser._record import field, record
 from refser.errors import AccessError, InvalidError, Problem
 from refser.limits import DEFAULT_LIMITS, Limits
 from refser.values import ByteRange, Generation, MemoryBytes, Model, Weight, WeightGroup
@@ -38,11 +37,10 @@ def no_assets() -> Assets:
     return Assets({}, lambda name: b"")
 
 
-@dataclass(slots=True, eq=False)
+@record(slots=True, kw_only=True, eq=False)
 class ModelFile:
     """An open model file.  Use it with `with`; arrays that were taken from it stay good after it is closed."""
 
-    _: KW_ONLY
     path: str
     layout: str  # "keras-zip", "keras-dir", "weights-h5", "weights-sharded", "legacy-h5", "legacy-weights-h5", "config-json"
     generation: Generation = "v3"
@@ -61,6 +59,8 @@ class ModelFile:
         """The config as parsed JSON, or None.  Raises the first JS requirement that the text breaks."""
         if self.config_json is None:
             return None
+        from refser import jsonio
+
         return jsonio.parse_object(self.config_json, limits=self.limits, at=f"{self.path}: config")
 
     @property
@@ -76,6 +76,8 @@ class ModelFile:
 
     def load(self) -> Model:
         """Everything in memory, independent of the file."""
+        from dataclasses import replace
+
         model = self.model()
         return replace(model, weights={path: _in_memory(weight) for path, weight in model.weights.items()})
 
@@ -110,6 +112,8 @@ class ModelFile:
 
 
 def _in_memory(weight: Weight) -> Weight:
+    from dataclasses import replace
+
     data = bytes(weight.source.read())
     return replace(weight, source=ByteRange(MemoryBytes(data), 0, len(data)))
 

@@ -5,22 +5,26 @@ Spec: spec/weights-h5.md (WH).  Not here: opening HDF5 (hdf5), splitting over se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, KeysView, Mapping
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping
 from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING
 
-from refser import atomic
 from refser.errors import InvalidError, Problem
-from refser.hdf5 import Dataset, Group, NewDataset, NewGroup, is_text, write_tree
+from refser.hdf5 import Dataset, Flat, Group, NewDataset, NewGroup, is_text, plan_tree
 from refser.layouts.model_file import ModelFile, checked_groups
 from refser.limits import Limits
 from refser.values import Model, Weight, WeightGroup, natural
+
+if TYPE_CHECKING:
+    from refser.output import Output
 
 
 class Store:
     """The weights of one file and the groups that hold them, both in file order; each is made when it is asked for."""
 
-    def __init__(self, arrays: dict[str, Dataset], owners: list[tuple[Group, list[str]]]) -> None:
-        self.weights = Weights(arrays)
+    def __init__(self, weights: Weights, owners: Callable[[], Iterable[tuple[Group, list[str]]]]) -> None:
+        self.weights = weights
         self._owners = owners
 
     @cached_property
@@ -28,37 +32,39 @@ class Store:
         """Raises what is wrong with a name [WH-005]."""
         return tuple(
             WeightGroup(path=group.path, name=_name(group), keys=tuple(path[len(group.path) + 1 :] for path in paths))
-            for group, paths in self._owners
+            for group, paths in self._owners()
         )
 
 
 class Weights(Mapping[str, Weight]):
     """Weights by inner path, each made when it is asked for: listing thousands of paths makes none."""
 
-    def __init__(self, arrays: Mapping[str, Dataset]) -> None:
-        self._arrays, self._made = arrays, dict[str, Weight]()
+    def __init__(self, places: Mapping[str, int], make: Callable[[int, str], Dataset]) -> None:
+        self._places, self._make, self._made = places, make, dict[str, Weight]()
 
     def __getitem__(self, path: str) -> Weight:
         made = self._made.get(path)
         if made is None:
-            made = self._made[path] = self._arrays[path].weight(path)
+            made = self._made[path] = self._make(self._places[path], path).weight(path)
         return made
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
+        return iter(self._places)
 
     def __len__(self) -> int:
-        return len(self._arrays)
+        return len(self._places)
 
     def __contains__(self, path: object) -> bool:
-        return path in self._arrays
+        return path in self._places
 
     def keys(self) -> KeysView[str]:
-        return self._arrays.keys()
+        return self._places.keys()
 
 
 def detect_weights_h5(root: Group) -> bool:
     """Some group is named `vars` [FT-010]."""
+    if root.flat is not None:
+        return any(_is_vars(path) for path in root.flat.groups)
     todo: list[Group | Dataset] = [root]
     while todo:
         node = todo.pop()
@@ -69,19 +75,55 @@ def detect_weights_h5(root: Group) -> bool:
     return False
 
 
+def _is_vars(path: str) -> bool:
+    return path.endswith("/vars") or path == "vars"
+
+
 def read_weights_h5(path: str, root: Group, *, limits: Limits) -> ModelFile:
     store = read_store(root)
     return ModelFile(path=path, layout="weights-h5", found_groups=lambda: store.groups, weights=store.weights, limits=limits)
 
 
-def write_weights_h5(model: Model, path: str, *, overwrite: bool = False) -> None:
-    tree = store_tree(model)
-    with atomic.new_file(path, overwrite=overwrite) as temporary:
-        write_tree(temporary, tree)
+def write_weights_h5(model: Model, output: Output) -> None:
+    plan = plan_tree(store_tree(model))
+    with output.open() as file:
+        plan.write(file)
 
 
 def read_store(root: Group) -> Store:
     """Every weight and every `vars` group, empty ones too [WH-009].  Raises the first WH requirement that the tree breaks."""
+    if root.flat is not None and (store := _ordinary_store(root.flat)) is not None:
+        return store
+    return _any_store(root)
+
+
+def _ordinary_store(flat: Flat) -> Store | None:
+    """Where every array stands in a `vars` group and no group in one, as in the files of Keras.  Raises what is wrong."""
+    if flat.mixed or "/vars/" in "\n/".join(flat.groups):
+        return None
+    places: dict[str, int] = {}
+    owners: dict[str, int] = {}  # how many arrays each group has
+    for path, links in flat.groups.items():
+        if _is_vars(path):
+            owners[path] = len(links)
+            if links:
+                names = natural(list(links)) if len(links) > 1 and max(map(len, links)) > 1 else links  # [WH-004]
+                places.update([(f"{path}/{name}", links[name]) for name in names])
+        elif links and max(links.values()) >= 0:
+            return None
+    for fault in flat.faults.values():
+        raise fault
+
+    def owned() -> Iterator[tuple[Group, list[str]]]:
+        paths = iter(places)
+        for path, count in owners.items():
+            yield flat.group(path), list(islice(paths, count))
+
+    return Store(Weights(places, flat.dataset), owned)
+
+
+def _any_store(root: Group) -> Store:
+    """What is wrong where the arrays are not, and groups inside the groups of weights."""
     owners: list[tuple[Group, list[str]]] = []
     arrays: dict[str, Dataset] = {}
     nested = False
@@ -108,7 +150,8 @@ def read_store(root: Group) -> Store:
             frames.pop()
     if nested:  # a group inside a group's weights has its own place in the list [WH-004]
         arrays = {path: arrays[path] for _, paths in owners for path in paths}
-    return Store(arrays, owners)
+    found = list(arrays.values())
+    return Store(Weights({path: number for number, path in enumerate(arrays)}, lambda number, _: found[number]), lambda: owners)
 
 
 def _in_order(group: Group, below_vars: bool) -> Iterator[tuple[str, Group | Dataset]]:

@@ -6,7 +6,8 @@ import struct
 
 import numpy as np
 import pytest
-from test_hdf5_mutations import look, watched
+from bounds import watched
+from test_hdf5_mutations import look
 
 from refser import hdf5
 from refser.hdf5 import FixedStrings, NewDataset, NewGroup

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 from builders import CANNOT_LOAD, CannotLoad, Description, Graph, Node, descriptions, examples
+from h5tree import h5_tree, weights_tree
 from hypothesis import event, example, given
-from proof import check_copies, check_legacy_copies
+from proof import check_copies, check_legacy_copies, load
+
+import refser
 
 pytestmark = [pytest.mark.keras, pytest.mark.xdist_group("keras-numpy")]
 
@@ -27,6 +30,21 @@ def test_keras_loads_every_copy_like_its_own_file(description: Description) -> N
 
     with tempfile.TemporaryDirectory() as folder:
         check_copies(build(description), description, Path(folder))
+
+
+@examples(ci=10, deep=500)
+@given(description=descriptions())
+@example(description=Description(TWELVE, optimizer="Adam", steps=1))
+def test_keras_loads_an_archive_that_is_an_hdf5_file_too(description: Description) -> None:
+    """KZ-019."""
+    from makers import build
+
+    with tempfile.TemporaryDirectory() as folder:
+        own, copy = Path(folder, "own.keras"), Path(folder, "copy.keras")
+        build(description).save(own)
+        refser.save(refser.load(own), copy, hdf5_readable=True)
+        assert load(copy, "keras-zip", None, description) == load(own, "keras-zip", None, description)
+        assert h5_tree(copy) == weights_tree(copy) == weights_tree(own)
 
 
 @examples(ci=60, deep=3000)
