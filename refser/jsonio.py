@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 from refser.errors import InvalidError, LimitError, MalformedError, Problem
 from refser.limits import RAISE, Limits
 
-# A quote, an escape or a bracket.  Not a whole string: a repeat over its escapes would cost memory for each of them.
-_TOKEN = re.compile(r'\\.|["\[{\]}]', re.DOTALL)
+_BRACKET = re.compile(r"[\[\]{}]")
+_PIECE = 1 << 16  # characters whose brackets are counted together
 _DIGITS_MAX = 4_300  # what Python converts in one go
 
 
@@ -115,17 +115,16 @@ def _kind(value: object) -> str:
 
 def _check_depth(text: str, limits: Limits, at: str) -> None:
     """Count brackets outside strings: the parser recurses on them, so the cap comes first [LI-002]."""
-    depth, in_string = 0, False
-    for token in _TOKEN.finditer(text):
-        first = token[0][0]
-        if first == '"':
-            in_string = not in_string
-        elif in_string:
-            continue
-        elif first in "[{":
-            depth += 1
-            if depth > limits.json_depth:
-                message, hint = f"JSON nested over {limits.json_depth} deep", RAISE.format("json_depth")
-                raise LimitError(Problem(code="LI-002", message=message, at=at, hint=hint))
-        elif first in "]}":
-            depth -= 1
+    # Without escaped quotes every second piece between quotes is outside the strings.  A text that is no JSON may be cut
+    # elsewhere; the parser stops at its first fault.
+    outside = "".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])
+    depth = 0
+    for start in range(0, len(outside), _PIECE):
+        for bracket in _BRACKET.findall(outside, start, start + _PIECE):
+            if bracket in "[{":
+                depth += 1
+                if depth > limits.json_depth:
+                    message, hint = f"JSON nested over {limits.json_depth} deep", RAISE.format("json_depth")
+                    raise LimitError(Problem(code="LI-002", message=message, at=at, hint=hint))
+            else:
+                depth -= 1
