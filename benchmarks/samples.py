@@ -1,9 +1,8 @@
-"""The files that the benchmarks read, and what the peers do with them."""
+"""The files that the benchmarks read: models whose groups have names, as Keras writes them since 3.6."""
 
 from __future__ import annotations
 
-import os
-import zlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import refser
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 CONFIG = '{"module": "keras", "class_name": "Sequential", "config": {"name": "m", "layers": []}, "registered_name": null}'
+MIB = 1 << 20
 
 
 def arrays(count: int, nbytes: int, per_layer: int = 2) -> Arrays:
@@ -24,86 +24,68 @@ def arrays(count: int, nbytes: int, per_layer: int = 2) -> Arrays:
     return {f"layers/dense_{i // per_layer}/vars/{i % per_layer}": block + np.float32(i) for i in range(count)}
 
 
-def model_of(values: Arrays) -> refser.Model:
+def model_of(values: Arrays, *, named: bool = True) -> refser.Model:
+    """A model of these arrays; the attribute `name` of a group says what its layer is called."""
     weights = {path: refser.Weight.from_array(path, array) for path, array in values.items()}
-    return refser.Model(config_json=CONFIG, metadata={"keras_version": "3.15.1"}, weights=weights)
+    model = refser.Model(config_json=CONFIG, metadata={"keras_version": "3.15.1"}, weights=weights)
+    groups = [replace(group, name=_name(group.path) if named else None) for group in model.groups]
+    return replace(model, groups=tuple(groups))
+
+
+def _name(path: str) -> str:
+    """`dense_1` of `layers/dense_1/vars`; the model itself has a name too."""
+    return path.split("/")[-2] if "/" in path else "sequential"
+
+
+def legacy_model(values: Arrays) -> refser.Model:
+    """The same arrays as a whole model of Keras 2, a layer for each."""
+    paths = [f"model_weights/dense_{i}/dense_{i}/kernel:0" for i in range(len(values))]
+    weights = {path: refser.Weight.from_array(path, array) for path, array in zip(paths, values.values())}
+    return refser.Model(generation="legacy", config_json=CONFIG, weights=weights)
 
 
 def h5py_write(path: Path, values: Arrays) -> None:
+    """What Keras makes h5py do."""
     with h5py.File(path, "w") as file:
+        file.create_group("vars").attrs["name"] = "sequential"
         for name, array in values.items():
-            file[name] = array
+            group, _, key = name.rpartition("/")
+            place = file.get(group)
+            if place is None:
+                place = file.create_group(group)
+                place.attrs["name"] = _name(group)
+            place[key] = array
 
 
-def h5py_list(path: Path) -> list[Any]:
-    found: list[Any] = []
-    with h5py.File(path, "r") as file:
-        file.visititems(lambda name, node: found.append((name, node.shape, node.dtype)) if hasattr(node, "shape") else None)
-    return found
+@dataclass(frozen=True)
+class Files:
+    """The same arrays for everybody."""
+
+    values: Arrays
+    keras: Path
+    weights: Path  # .weights.h5, by refser
+    safetensors: Path
+    npz: Path
+
+    @property
+    def paths(self) -> list[str]:
+        return list(self.values)
 
 
-def h5py_read(path: Path) -> Arrays:
-    found: Arrays = {}
-    with h5py.File(path, "r") as file:
-        file.visititems(lambda name, node: found.update({name: node[()]}) if hasattr(node, "shape") else None)
-    return found
+def write_files(folder: Path, values: Arrays) -> Files:
+    """In `folder`, over those of the last sample."""
+    files = Files(values, folder / "m.keras", folder / "m.weights.h5", folder / "m.safetensors", folder / "m.npz")
+    model = model_of(values)
+    refser.save(model, files.keras, overwrite=True)
+    refser.save(model, files.weights, overwrite=True)
+    safetensors.numpy.save_file(values, files.safetensors)
+    np.savez(files.npz, **npz_names(values))  # type: ignore[arg-type]
+    return files
 
 
-def pyfive_list(path: Path) -> list[Any]:
-    import pyfive
-
-    found: list[Any] = []
-    with pyfive.File(str(path)) as file:
-        file.visititems(lambda name, node: found.append((name, node.shape)) if hasattr(node, "shape") else None)
-    return found
+def npz_names(values: Arrays) -> Arrays:
+    return {npz_name(path): array for path, array in values.items()}
 
 
-def refser_list(path: Path) -> list[str]:
-    with refser.open(path) as file:
-        return list(file.weights)
-
-
-def refser_describe(path: Path) -> list[Any]:
-    """With every dtype and shape, as h5py's visititems gives them."""
-    with refser.open(path) as file:
-        return [(name, weight.dtype, weight.shape) for name, weight in file.weights.items()]
-
-
-def safetensors_list(path: Path) -> list[str]:
-    return list(safetensors.safe_open(path, "np").keys())
-
-
-def raw_read(path: Path, lengths: list[int]) -> list[Any]:
-    """The same bytes into fresh arrays, one `preadv` for each."""
-    found, here = [], 0
-    handle = os.open(path, os.O_RDONLY)
-    for length in lengths:
-        block = np.empty(length, np.uint8)
-        os.preadv(handle, [block.data], here)
-        found.append(block)
-        here += length
-    os.close(handle)
-    return found
-
-
-def crc32() -> Any:
-    try:
-        from isal import isal_zlib
-    except ImportError:
-        return zlib.crc32
-    return isal_zlib.crc32
-
-
-def raw_write(path: Path, values: Arrays) -> None:
-    """The same bytes with their CRC-32 and an fsync: what an archive cannot do without."""
-    update, crc = crc32(), 0
-    with open(path, "wb") as file:
-        for array in values.values():
-            crc = update(array.data, crc)
-            file.write(array.data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def copy_arrays(values: Arrays) -> list[Any]:
-    return [array.copy() for array in values.values()]
+def npz_name(path: str) -> str:
+    return path.replace("/", ".")

@@ -392,4 +392,4 @@ def test_io016_what_a_stream_keeps_stays_as_it_was() -> None:
 def _no_threads_are_left() -> Iterator[None]:
     before = threading.active_count()
     yield
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
