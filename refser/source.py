@@ -32,6 +32,10 @@ class Source(ABC):
             message = f"bytes {offset} to {offset + length} are wanted and there are {self.size}"
             raise MalformedError(Problem(code="IO-004", message=message, at=self.name, hint="the file may be cut short"))
 
+    def keep(self, offset: int, length: int) -> None:
+        """Have bytes at hand that are about to be looked at; those of a file are."""
+        return
+
     def image(self) -> tuple[memoryview, Callable[[int, int], None] | None]:
         """All bytes as one block, and what to call with a start and a length before they are looked at, if anything."""
         return self.view(0, self.size), None
@@ -84,6 +88,9 @@ class Window(Source):
 
     def _view(self, offset: int, length: int) -> memoryview:
         return self._source.view(self._offset + offset, length)
+
+    def keep(self, offset: int, length: int) -> None:
+        self._source.keep(self._offset + offset, length)
 
     def image(self) -> tuple[memoryview, Callable[[int, int], None] | None]:
         image, need = self._source.image()

@@ -22,14 +22,18 @@ _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)
 class StreamSource(Source):
     """A seekable file behind an image of its bytes that fills as they are looked at; the image takes no memory before."""
 
+    owner: object = None
+
     def __init__(self, file: BinaryIO, name: str) -> None:
         self.name, self._file, self._lock = name, file, threading.Lock()
         try:
             self.size = file.seek(0, 2)
-        except (OSError, ValueError, AttributeError) as error:
+            if not isinstance(self.size, int):  # a file object of its own kind
+                self.size = file.tell()
+        except Exception as error:  # each kind of file object has its own
             raise self._refused(error) from error
-        if not isinstance(self.size, int):  # a file object of its own kind
-            self.size = file.tell()
+        if not isinstance(self.size, int) or self.size < 0:
+            raise self._refused(ValueError(f"its size is {self.size!r}"))
         try:
             flags = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE} if hasattr(mmap, "MAP_PRIVATE") else {}
             self._image = memoryview(mmap.mmap(-1, self.size, **flags) if self.size else b"")
@@ -49,6 +53,9 @@ class StreamSource(Source):
             while (first := self._have.find(0, first, last + 1)) >= 0:
                 self._request(first, last)
 
+    def keep(self, offset: int, length: int) -> None:
+        self.fetch(offset, length)
+
     def _request(self, first: int, last: int) -> None:
         """One read from page `first`: as far as `last`, and further when it goes on from what is there already."""
         goes_on = first == 0 or self._have[first - 1]
@@ -61,7 +68,8 @@ class StreamSource(Source):
         self._have[first:end] = b"\1" * (end - first)
 
     def _view(self, offset: int, length: int) -> memoryview:
-        if length > _DIRECT:
+        first, last = offset // PAGE, (offset + length - 1) // PAGE
+        if length > _DIRECT and self._have.find(0, first, last + 1) >= 0:
             with self._lock:
                 return memoryview(self._read(offset, length)).toreadonly()
         if length:
@@ -73,6 +81,8 @@ class StreamSource(Source):
             self._file.seek(offset)
             pieces = []
             while length and (piece := self._file.read(length)):
+                if isinstance(piece, str):
+                    raise TypeError("it gives text")
                 pieces.append(piece)
                 length -= len(piece)
         except Exception as error:  # each kind of file system has its own
@@ -103,9 +113,12 @@ def open_url(url: str) -> StreamSource:
             Problem(code="IO-015", message="a URL, and fsspec is not installed", at=url, hint=hint)
         ) from error
     try:
-        file = fsspec.open(url, "rb", cache_type="none").open()
+        opened = fsspec.open(url, "rb", cache_type="none")
+        file = opened.open()
     except FileNotFoundError as error:
         raise AccessError(Problem(code="IO-001", message="nothing there", at=url, hint="check the URL")) from error
     except Exception as error:  # each kind of file system has its own
         raise AccessError(Problem(code="IO-015", message=f"cannot be opened: {reason(error)}", at=url)) from error
-    return StreamSource(file, url)
+    source = StreamSource(file, url)
+    source.owner = opened  # which closes the file when it goes
+    return source

@@ -174,7 +174,10 @@ class Weight:
         """
         import numpy as np
 
-        values = np.asarray(array)
+        try:
+            values = np.asarray(array)
+        except ValueError as error:  # lists of different lengths
+            raise InvalidError(Problem(code="VA-008", message=f"no array: {error}", at=path)) from error
         name = {"S": "string"}.get(values.dtype.kind, values.dtype.name)
         if name not in DTYPES:
             message = f"an array of dtype {values.dtype}; wanted one of {', '.join(DTYPES)}"

@@ -78,6 +78,7 @@ class Archive:
     def read(self, name: str, *, cap: int, code: str) -> bytes:
         """The bytes of one member, its CRC-32 compared [KZ-008]."""
         source = self.open(name, cap=cap, code=code)
+        source.keep(0, source.size)
         data = bytes(source.view(0, source.size))
         info = self._members[name]
         if zlib.crc32(data) != info.CRC:

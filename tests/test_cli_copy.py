@@ -241,6 +241,13 @@ def test_cl036_a_terminal_is_refused() -> None:
     assert err.endswith(b"[CL-036]\n")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+def test_cl036_a_closed_output_is_refused() -> None:
+    command = f'"{sys.executable}" -m refser copy "{TEXT}" - >&-'
+    run = subprocess.run(["sh", "-c", command], capture_output=True, timeout=60, check=False)
+    assert (run.returncode, b"the standard output is closed" in run.stderr) == (2, True)
+
+
 def test_cl036_json_and_a_file_do_not_share_the_output() -> None:
     found = cli("copy", TEXT, "-", "--json")
     assert (found.code, found.json["error"]["code"]) == (2, "CL-036")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import random
 import struct
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 
 import refser
@@ -85,3 +89,23 @@ def test_both_looks_at_golden_files_agree() -> None:
         found = outcome(data, thorough=False)
         assert found != "refused"
         assert found == outcome(data, thorough=True)
+
+
+def test_many_threads_read_one_file(tmp_path: Path) -> None:
+    """Arrays, and the heaps of strings, are looked at when they are asked for: by all at once, here."""
+    path = tmp_path / "m.weights.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        file.create_group("vars")
+        for number in range(40):
+            for key in range(6):
+                file.create_dataset(f"g{number // 6}/d{number}/vars/{key}", data=np.ones(3, "f4"))
+            file[f"g{number // 6}/d{number}/vars"].attrs["name"] = f"d{number}"
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(10):
+            with refser.open(path, limits=LIMITS) as file, ThreadPoolExecutor(4) as pool:
+                reads = [pool.submit(lambda: (list(file.weights.values()), file.groups)) for _ in range(4)]
+                assert {len(read.result()[0]) for read in reads} == {240}
+    finally:
+        sys.setswitchinterval(interval)

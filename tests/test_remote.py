@@ -104,6 +104,17 @@ def test_io013_h5070_listing_what_refser_wrote_takes_four_requests(tmp_path: Pat
         assert sum(sent for _, sent in log) <= max(4 * length, 1 << 18)
 
 
+def test_h5070_a_long_config_takes_no_request_more(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    path = tmp_path / "long.keras"
+    config = CONFIG[:-1] + f', "build_config": {{"note": "{"x" * 600_000}"}}}}'
+    weights = {f"layers/dense/vars/{n}": refser.Weight.from_array(f"layers/dense/vars/{n}", np.ones(5000)) for n in range(9)}
+    refser.save(refser.Model(config_json=config, weights=weights), path)
+    with served(path.read_bytes()) as (url, log), refser.open(url) as file:
+        assert (len(file.weights), file.config_json) == (9, config)
+        assert len([entry for entry in log if entry[0] == "GET"]) <= 4
+
+
 def test_io013_a_file_of_keras_is_listed_without_its_arrays() -> None:
     path = GOLDEN / "functional.keras"
     stream = Reads(path.read_bytes())
@@ -129,6 +140,32 @@ def test_io013_a_far_array_is_read_alone(tmp_path: Path) -> None:
         weight = file.weights["layers/dense_3/vars/1"]
         weight.array()
         assert [length for _, length in stream.log] == [weight.nbytes]
+
+
+class Odd(io.BytesIO):
+    """What `seek` gives or raises."""
+
+    def __init__(self, found: object) -> None:
+        super().__init__(bytes(100))
+        self.found = found
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found  # type: ignore[return-value]
+
+    def tell(self) -> int:
+        return self.found  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [io.StringIO('{"class_name": 1}'), Odd(RuntimeError("no")), Odd(None), Odd(-5), Odd(1.5)],
+    ids=["text", "raises", "no size", "negative", "float"],
+)
+def test_io014_what_is_no_binary_file_is_told(stream: io.BytesIO) -> None:
+    with refused("IO-014", AccessError):
+        refser.open(stream)
 
 
 def test_io014_a_stream_that_is_closed_or_cannot_seek_is_told() -> None:

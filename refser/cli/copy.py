@@ -84,6 +84,9 @@ def _check_stream(args: Namespace) -> None:
     if args.json:
         message = "both - and --json, which want the standard output; wanted one of them"
         raise _outcome.NotDoneError(Problem(code="CL-036", message=message))
+    if getattr(sys.stdout, "name", "") == os.devnull:  # what stands in for a stream that is closed
+        message = "the standard output is closed; wanted a file or a pipe"
+        raise _outcome.NotDoneError(Problem(code="CL-036", message=message, hint="redirect it, or name a file"))
     if sys.stdout.isatty():
         message = "the standard output is a terminal; wanted a file or a pipe"
         raise _outcome.NotDoneError(Problem(code="CL-036", message=message, hint="redirect it, or name a file"))

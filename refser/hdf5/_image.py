@@ -6,8 +6,7 @@ Spec: spec/hdf5.md (H5-011), spec/hdf5-bytes.md (H5-027, H5-028).
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import islice
 from operator import le
 from typing import NoReturn
@@ -96,14 +95,11 @@ class Image:
         if not self.hurried:
             self.owners.append((start, end, what, at))
 
-    @contextmanager
-    def again(self) -> Iterator[None]:
-        """Structures that were looked at before: they have their owner."""
-        self.revisited = True
-        try:
-            yield
-        finally:
-            self.revisited = False
+    def again(self) -> Image:
+        """The same bytes for a second look, by however many threads: the structures have their owners."""
+        image = Image(self.buffer, self.name, self.limits, self.need)
+        image.base, image.revisited = self.base, True
+        return image
 
     def settle(self) -> None:
         """Compare all owners: sorted starts and sorted ends take turns where no two of them share a byte [H5-028]."""

@@ -9,6 +9,7 @@ few steps each; whatever is not exactly so goes to the modules that know one str
 from __future__ import annotations
 
 import struct
+from _thread import allocate_lock  # what threading.Lock is, without the module
 from collections.abc import Mapping
 from functools import partial
 from math import prod
@@ -69,6 +70,7 @@ class _Walk:
         self._found: dict[str, Links] = {}
         self._places: dict[str, int] = {}  # of the groups
         self._faults: dict[str, RefserError] = {}
+        self._lock = allocate_lock()
 
     def run(self) -> Group:
         image, limits, found, places = self._image, self._image.limits, self._found, self._places
@@ -100,6 +102,8 @@ class _Walk:
                 todo += below
         image.settle()
         self._known.clear()
+        self._again = image.again()
+        self._datasets_again = Datasets(self._again, self._source, Attributes(self._again))
         return self._group("", Flat(found, mixed, self._faults, self._dataset_at, self._group))
 
     def _plain_links(self, start: int, at: str) -> Links | None:
@@ -267,7 +271,9 @@ class _Walk:
 
     def _attributes_of(self, path: str) -> Mapping[str, Attribute]:
         try:
-            return self._attributes.read(self._messages(self._places[path], path), path)
+            messages = self._messages(self._places[path], path)
+            with self._lock:  # heaps of strings are looked at, and owned, for the first time
+                return self._attributes.read(messages, path)
         except OutsideProfile as outside:  # too late for libhdf5
             raise outside.refusal() from None
 
@@ -277,9 +283,7 @@ class _Walk:
             if (dataset := self._by_pattern(pattern, start, path)) is not None:
                 return dataset
         try:
-            messages = self._messages(start, path)
-            with image.again():
-                return self._datasets.read(messages, path)
+            return self._datasets_again.read(self._messages(start, path), path)
         except OutsideProfile as outside:  # the file has changed since it was opened
             raise outside.refusal() from None
 
@@ -297,8 +301,7 @@ class _Walk:
         return Dataset(image.name, path, pattern.dtype, shape, pattern.big_endian, self._source, offset, nbytes)
 
     def _messages(self, start: int, at: str) -> list[Message]:
-        with self._image.again():
-            return read_messages(self._image, start - self._image.base, at)
+        return read_messages(self._again, start - self._again.base, at)
 
     def _limit(self, code: str, message: str, at: str) -> NoReturn:
         raise LimitError(Problem(code=code, message=message, at=self._image.at(at)))
