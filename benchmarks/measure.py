@@ -1,14 +1,18 @@
-"""Interleaved timing: everybody in turn, round after round, medians."""
+"""Interleaved timing: everybody once in each round, medians.
+
+Each round has another order, in every run the same: what a work leaves behind, memory above all, changes what the next takes.
+"""
 
 from __future__ import annotations
 
 import os
+import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 Work = Callable[[], object]
@@ -35,11 +39,18 @@ def median(figures: Sequence[Figure]) -> Figure:
     return Figure(statistics.median(wall), statistics.median(cpu), statistics.median(peak))
 
 
+def _shuffled(names: Iterable[str], seed: int) -> list[str]:
+    found = list(names)
+    random.Random(seed).shuffle(found)
+    return found
+
+
 def race(works: Mapping[str, Work], rounds: int, *, times: int = 1, warm: bool = True) -> dict[str, Figure]:
-    """In this process: each work `times` times per round; figures are of one time.  With `warm` the first round does not count."""
+    """In this process: each work `times` times per round, figures of one time; with `warm` the first round does not count."""
     found: dict[str, list[Figure]] = {name: [] for name in works}
     for number in range(0 if warm else 1, rounds + 1):
-        for name, work in works.items():
+        for name in _shuffled(works, number):
+            work = works[name]
             wall, cpu = time.perf_counter(), time.process_time()
             for _ in range(times):
                 result = work()
@@ -51,7 +62,7 @@ def race(works: Mapping[str, Work], rounds: int, *, times: int = 1, warm: bool =
 
 
 def race_processes(commands: Mapping[str, list[str]], rounds: int) -> dict[str, Figure]:
-    """Whole processes with what the system says they used; arguments of Python, or a program and its arguments.
+    """Whole processes, each `python ...`, with what the system says they used.
 
     All of them find their modules compiled, as installed ones are, whatever PYTHONDONTWRITEBYTECODE says here.
     """
@@ -60,8 +71,8 @@ def race_processes(commands: Mapping[str, list[str]], rounds: int) -> dict[str, 
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environment["PYTHONPYCACHEPREFIX"] = compiled
         for number in range(rounds + 1):
-            for name, command in commands.items():
-                figure = _run(command, environment)
+            for name in _shuffled(commands, number):
+                figure = _run(commands[name], environment)
                 if number:
                     found[name].append(figure)
     return {name: median(figures) for name, figures in found.items()}
@@ -71,10 +82,8 @@ def _run(command: list[str], environment: Mapping[str, str]) -> Figure:
     tells = command[0] == "-c"
     if tells:
         command = ["-c", command[1] + _TOLD]
-    if command[0].startswith("-"):
-        command = [sys.executable, *command]
     start = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+    child = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
     _, status, usage = os.wait4(child.pid, 0)
     wall = time.perf_counter() - start
     errors = child.stderr.read().decode() if child.stderr else ""

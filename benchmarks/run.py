@@ -36,15 +36,16 @@ time for listings and whole processes.  The modules of whole processes are compi
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=int, default=1024, help="size of the big file; takes six times that on disk")
-    parser.add_argument("--keras-megabytes", type=int, default=400, help="size of the file for Keras; 0 leaves it out")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="64 MiB, 2 rounds, and RESULTS.md stays as it is")
+    parser.add_argument("--megabytes", type=int, help="size of the big file, 1024 or 64; takes six times that on disk")
+    parser.add_argument("--keras-megabytes", type=int, help="size of the file for Keras, 320 or 40; 0 leaves it out")
+    parser.add_argument("--rounds", type=int, help="5 or 2")
+    parser.add_argument("--quick", action="store_true", help="the smaller of these numbers, and RESULTS.md stays as it is")
     parser.add_argument("--out", type=Path, help="instead of RESULTS.md")
     options = parser.parse_args()
-    out = options.out or Path(__file__).with_name("RESULTS.md")
-    if options.quick:
-        options.megabytes, options.keras_megabytes, options.rounds, out = 64, 40, 2, options.out
+    out = options.out or (None if options.quick else Path(__file__).with_name("RESULTS.md"))
+    for name, full, quick in (("megabytes", 1024, 64), ("keras_megabytes", 320, 40), ("rounds", 5, 2)):
+        if getattr(options, name) is None:
+            setattr(options, name, quick if options.quick else full)
     wanted = 6 * max(options.megabytes, 100, options.keras_megabytes) * MIB
     if shutil.disk_usage(tempfile.gettempdir()).free < wanted:
         sys.exit(f"{wanted >> 20:,} MiB have to be free in {tempfile.gettempdir()}: set TMPDIR, or give --megabytes")
