@@ -1,0 +1,125 @@
+"""Functional and Sequential models: their layers, in the order of the file.
+
+Keras: keras.src.models.  Spec: spec/weight-trees.md (WT-002, WT-011, WT-012).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from refser.config.objects import invalid, kind_of
+from refser.rules.infer import infer, output_of_model
+from refser.rules.layer import Layer, Shape, Unbuilt, Unknown
+from refser.rules.rule import Child, Rule
+from refser.rules.table import rule_for
+
+KERAS_3 = (3,)
+LAYERS_SINCE, COUNTED_ONCE_SINCE = (2, 15), (2, 14)
+
+
+def layers_of(model: Layer) -> list[Layer]:
+    """The layers in the model's config, operations left out, each with what it was built for.
+
+    Where the file says that of none of them, the shapes come from the graph [WT-021].
+    """
+    if model.members is None:
+        model.members = _read_layers(model)
+        if all(layer.build is None for layer in model.members) and is_built(model):
+            infer(model, model.members)
+    return model.members
+
+
+def is_built(model: Layer) -> bool:
+    """Whether a model was built, as far as the config tells: of Keras 3, a Sequential that nothing says the input of was not.
+
+    Not even by a model at its head, which says what it takes itself, in the first versions.
+    """
+    if model.key != "Sequential" or model.version < KERAS_3 or model.build is not None:
+        return True
+    values = entries_of(model)
+    first = values[0][1] if values else None
+    config = first.get("config") if isinstance(first, Mapping) else None
+    said = (config.get(key) for key in ("batch_shape", "batch_input_shape")) if isinstance(config, Mapping) else ()
+    return model.config.get("build_input_shape") is not None or any(shape is not None for shape in said)
+
+
+def _read_layers(model: Layer) -> list[Layer]:
+    scopes: Sequence[str] | None = ("",)
+    if model.key == "Sequential":  # it builds its layers itself, unless they come from a file
+        scopes = None if model.scopes_below is None else [*model.scopes_below, ""]
+    found = []
+    for at, value in entries_of(model):
+        if not is_operation(value):
+            found.append(Layer.read(value, at, version=model.version, scopes=scopes))
+    return found
+
+
+def entries_of(model: Layer) -> list[tuple[str, Any]]:
+    """All entries of `layers` with their JSON paths; Keras 1 has the list of a Sequential in the place of its config."""
+    values = model.config.get("layers")
+    at = f"{model.at}.config.layers" if model.at else "config.layers"
+    if isinstance(model.json.get("config"), list):
+        at = at.removesuffix(".layers")
+    if not isinstance(values, list):
+        raise invalid("CF-030", f"{kind_of(values)} as the layers of {model.class_name}; wanted a list", at)
+    return [(f"{at}[{number}]", value) for number, value in enumerate(values)]
+
+
+def is_operation(value: Any) -> bool:
+    """Operations such as `x * 2` stand among the layers, and are none [WT-011]."""
+    module = value.get("module") if isinstance(value, Mapping) else None
+    return isinstance(module, str) and module.startswith(("keras.src.ops", "keras.ops"))
+
+
+def _functional(model: Layer) -> Iterable[Child]:
+    return _layers(model, layers_of(model))
+
+
+def _sequential(model: Layer) -> Iterable[Child]:
+    """A leading InputLayer is no member [WT-012]."""
+    layers = layers_of(model)
+    return _layers(model, layers[1:] if layers and layers[0].class_name == "InputLayer" else layers)
+
+
+def _layers(model: Layer, layers: list[Layer]) -> Iterable[Child]:
+    """The container under its name of this version; before 2.14 a layer with weights stood in it twice [WT-017]."""
+    if model.version >= LAYERS_SINCE:
+        return (Child("layers", layers),)
+    if model.version >= COUNTED_ONCE_SINCE:
+        return (Child("_layer_checkpoint_dependencies", layers),)
+    return (Child("_layer_checkpoint_dependencies", [it for layer in layers for it in [layer] * (1 + has_weights(layer))]),)
+
+
+def _output(model: Layer, shapes: list[Shape]) -> list[Shape]:
+    return output_of_model(model, layers_of(model), shapes)
+
+
+def has_weights(layer: Layer) -> bool:
+    """Whether the layer or one inside it has a variable, as far as the config tells."""
+    todo: list[Any] = [layer]
+    while todo:
+        value = todo.pop()
+        if not isinstance(value, Layer):
+            todo.extend(value)
+            continue
+        if (rule := rule_for(value.key)) is None:
+            return True
+        try:
+            if rule.variables_of(value):
+                return True
+            if value.key in ("Functional", "Model", "Sequential"):
+                todo.extend(layers_of(value))  # their container would ask the same of each of them
+            elif rule.children:
+                todo.extend(child.value for child in rule.children(value))
+        except (Unbuilt, Unknown):
+            continue
+    return False
+
+
+RULES = (
+    Rule("Functional", children=_functional, output=_output),
+    Rule("Model", children=_functional, output=_output),
+    Rule("Sequential", children=_sequential, output=_output),
+    Rule("InputLayer"),
+)
