@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from refser.api import load, load_weights, open, save, save_weights
+    from refser.api import load, load_weights, open, save, save_weights, summary
     from refser.errors import (
         AccessError,
         InvalidError,
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     )
     from refser.layouts import ModelFile
     from refser.limits import Limits
+    from refser.rules.author import build
+    from refser.rules.tree import WeightSpec, WeightTree, expected_weights
     from refser.values import ByteRange, Model, Weight, WeightGroup
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "api": ("load", "load_weights", "open", "save", "save_weights"),
+    "api": ("load", "load_weights", "open", "save", "save_weights", "summary"),
     "errors": (
         "AccessError",
         "InvalidError",
@@ -39,6 +41,8 @@ _HOME = {
     ),
     "layouts": ("ModelFile",),
     "limits": ("Limits",),
+    "rules.author": ("build",),
+    "rules.tree": ("WeightSpec", "WeightTree", "expected_weights"),
     "values": ("ByteRange", "Model", "Weight", "WeightGroup"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -58,12 +62,17 @@ __all__ = [
     "Limits",
     "Weight",
     "WeightGroup",
+    "WeightSpec",
+    "WeightTree",
     "__version__",
+    "build",
+    "expected_weights",
     "load",
     "load_weights",
     "open",
     "save",
     "save_weights",
+    "summary",
 ]
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from refser.output import NewFile, Stream, Writable
+    from refser.rules.summary import Summary
     from refser.values import Array
 
 Path = str | bytes | os.PathLike[str]
@@ -102,6 +103,20 @@ def save(
         message = f"the layout {name}, which is several files, for a stream"
         one = ", ".join(other for other, row in LAYOUTS.items() if row.one_file and row.generation in (None, model.generation))
         raise InvalidError(Problem(code="IO-016", message=message, at=output.name, hint=f"choose one of {one}"))
+
+
+def summary(path: Path | BinaryIO, *, limits: Limits = DEFAULT_LIMITS, expand_nested: bool = False) -> Summary:
+    """The table that Keras's `model.summary()` prints, from the config alone; `str()` of it is the table.
+
+    Raises what `open` raises, and `InvalidError` for a file without a config or a config that describes no model.
+    """
+    from refser.rules.summary import summarize
+
+    with open(path, limits=limits) as file:
+        if file.config_json is None:
+            message = f"weights alone ({file.layout}); wanted a file with a config"
+            raise InvalidError(Problem(code="WT-014", message=message, at=file.path, hint="name the whole model"))
+        return summarize(file.config, keras_version=file.keras_version, expand_nested=expand_nested)
 
 
 def load_weights(path: Path | BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> dict[str, Array]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from refser._record import field, record
@@ -53,6 +53,19 @@ class Bytes(Protocol):
         """`length` bytes from `offset`, read-only."""
 
 
+class Described(Protocol):
+    """What a config tells of an array."""
+
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def variable_path(self) -> str | None: ...
+    @property
+    def shape(self) -> tuple[int | None, ...]: ...
+    @property
+    def trainable(self) -> bool | None: ...
+
+
 @record(frozen=True, slots=True)
 class MemoryBytes:
     """Bytes that are in memory already."""
@@ -84,9 +97,50 @@ class Weight:
     shape: tuple[int, ...]
     source: ByteRange = field(repr=False)  # the bytes stay where they are until `array()` is called
     big_endian: bool = False  # how the numbers lie in `source` [VA-007]
-    name: str | None = None  # Keras `Variable.name`, "kernel", where the rules know it
-    variable_path: str | None = None  # "dense/kernel", where the rules know it
-    trainable: bool | None = None
+    described: Callable[[str], Described | None] | None = field(default=None, repr=False)  # asked for by inner path
+
+    def moved(self, path: str) -> Weight:
+        """The same array under another path; what it is called stays."""
+        found, here = self.described, self.path
+        return Weight(
+            path=path,
+            dtype=self.dtype,
+            shape=self.shape,
+            source=self.source,
+            big_endian=self.big_endian,
+            described=None if found is None else lambda _: found(here),
+        )
+
+    def described_by(self, described: Callable[[str], Described | None] | None) -> Weight:
+        """The same array with somebody who knows what it is called."""
+        place = {"path": self.path, "dtype": self.dtype, "shape": self.shape, "source": self.source}
+        return Weight(**place, big_endian=self.big_endian, described=described)  # type: ignore[arg-type]
+
+    @property
+    def name(self) -> str | None:
+        """Keras `Variable.name`, "kernel", where the config of the file tells it [WT-014]."""
+        found = self._description
+        return found.name if found else None
+
+    @property
+    def variable_path(self) -> str | None:
+        """The names of the layers around the variable and its own, "dense/kernel", where the config tells them [WT-014]."""
+        found = self._description
+        return found.variable_path if found else None
+
+    @property
+    def trainable(self) -> bool | None:
+        """Whether Keras would train it, where the config tells [WT-020]."""
+        found = self._description
+        return found.trainable if found else None
+
+    @property
+    def _description(self) -> Described | None:
+        """What the config says of this place, if it says so of an array of this shape."""
+        found = self.described(self.path) if self.described else None
+        if found is None or len(found.shape) != len(self.shape):
+            return None
+        return found if all(want in (None, have) for want, have in zip(found.shape, self.shape)) else None
 
     @property
     def nbytes(self) -> int:

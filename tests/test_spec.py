@@ -21,7 +21,9 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from spec_config import CONFIG_RUNNERS
 from spec_examples import BYTE_RUNNERS, COMMON_CODES, REFUSED, Run, described, outcome
+from spec_rules import RULE_RUNNERS
 
 import refser
 from refser import hdf5, jsonio
@@ -142,9 +144,9 @@ def test_every_id_is_defined_once_in_the_chapter_of_its_prefix() -> None:
     assert [code for code, times in Counter(r.code for r in REQUIREMENTS).items() if times > 1] == []
     prefixes = {chapter.name: {r.code[:2] for r in chapter.requirements} for chapter in PARSED}
     assert {name: len(found) for name, found in prefixes.items()} == dict.fromkeys(prefixes, 1)
-    chapters = [found for name, found in prefixes.items() if name.startswith("hdf5")]  # HDF5 has several
-    assert sum(map(len, prefixes.values())) == len(PREFIXES) + len(chapters) - 1
-    assert chapters == [{"H5"}] * len(chapters)
+    shared = [[found for name, found in prefixes.items() if name.startswith(start)] for start in ("hdf5", "config")]
+    assert sum(map(len, prefixes.values())) == len(PREFIXES) + sum(len(chapters) - 1 for chapters in shared)
+    assert [list(map(sorted, chapters)) for chapters in shared] == [[["H5"]] * len(shared[0]), [["CF"]] * len(shared[1])]
     for chapter in PARSED:
         codes = [r.code for r in chapter.requirements]
         assert codes == sorted(codes), chapter.name
@@ -560,6 +562,8 @@ RUNNERS: dict[tuple[str, str], Run] = {
     ("limit default", ""): run_limit,
     ("named of", f"layout {REFUSED}"): run_named,
     **BYTE_RUNNERS,
+    **CONFIG_RUNNERS,
+    **RULE_RUNNERS,
 }
 
 

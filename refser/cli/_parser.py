@@ -30,6 +30,7 @@ _EXAMPLES = {
   refser inspect model.keras            what is in it
   refser weights model.keras            its weights, one a line
   refser config model.keras             its config, indented
+  refser summary model.keras            its layers, shapes and parameters
   refser copy model.keras model.weights.h5
 
 exit codes: 0 the file conforms, 1 it has a problem, 2 it could not be done""",
@@ -41,12 +42,17 @@ exit codes: 0 the file conforms, 1 it has a problem, 2 it could not be done""",
     "weights": """
   refser weights model.keras
   refser weights model.keras --match 'layers/dense/*' | cut -f 1,3
+  refser weights model.keras --by-name          dense/kernel, not its place
   refser weights model.keras --out arrays       arrays/layers/dense/vars/0.npy
   refser weights model.keras --out arrays.npz   one file for numpy.load""",
     "config": """
   refser config model.keras
   refser config model.keras | jq -r '.config.layers[].config.name'
   refser config model.keras --raw > config.json""",
+    "summary": """
+  refser summary model.keras
+  refser summary config.json --nested
+  refser summary model.keras --json | jq .totals.all""",
     "copy": """
   refser copy model.keras model.weights.h5
   refser copy model.keras folder --layout keras-dir
@@ -110,9 +116,15 @@ def _inspect(command: argparse.ArgumentParser) -> None:
 def _weights(command: argparse.ArgumentParser) -> None:
     help_match = "only weights whose path matches the pattern: * any text, / included, ? one character; may be repeated"
     command.add_argument("--match", action="append", metavar="PATTERN", help=help_match)
+    help_name = "call each weight by its variable path, dense/kernel, where the config tells it"
+    command.add_argument("--by-name", action="store_true", help=help_name)
     help_out = "extract into a new folder, a .npy file for each weight, or into one .npz archive"
     command.add_argument("--out", metavar="DIR|FILE.npz", help=help_out)
     command.add_argument("--overwrite", "--force", action="store_true", help="replace what --out names, if it is there")
+
+
+def _summary(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--nested", action="store_true", help="the layers of models inside the model too")
 
 
 def _config(command: argparse.ArgumentParser) -> None:
@@ -138,6 +150,7 @@ _COMMANDS: Mapping[str, tuple[str, str, Callable[[argparse.ArgumentParser], None
     "inspect": ("show what is in a model file", "FILE", _inspect),
     "weights": ("list a model's weights, or extract them", "FILE", _weights),
     "config": ("print a model's config", "FILE", _config),
+    "summary": ("print the table of layers that Keras's model.summary() prints", "FILE", _summary),
     "copy": ("write a model in another layout of its generation", "SRC", _copy),
 }
 

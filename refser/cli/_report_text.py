@@ -94,8 +94,15 @@ def _tree(report: Report, width: int, depth: int | None, everything: bool, paint
         if not folded:
             for weight in own:
                 key = weight.path.removeprefix(f"{part.path}/") if part and part.path else weight.path
+                key += f"  {_called(weight)}" if weight.name else ""
                 yield columns.weight_line(key, shape_text(weight.shape), weight.dtype, size_text(weight.nbytes), level + 1)
             todo.extend((below, level + 1) for below in reversed(node.below.values()))
+
+
+def _called(weight: Weight) -> str:
+    """The variable's name; of an optimizer's array which variable it is for, too [CL-039]."""
+    path, top = weight.variable_path or "", "optimizer/"
+    return path.removeprefix(top) if path.startswith(top) else weight.name or ""
 
 
 def _nodes(report: Report) -> list[_Node]:

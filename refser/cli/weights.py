@@ -24,7 +24,7 @@ from refser.values import Weight
 def run(args: Namespace) -> int:
     with api.open(args.file, limits=limits_of(args)) as file:
         problems = _outcome.warn(file.problems)
-        weights = _chosen(file, args.match)
+        weights = _chosen(file, _named(file) if args.by_name else list(file.weights.values()), args.match)
         listed = [_outcome.weight_json(weight) for weight in weights]
         content: dict[str, Any] = {"layout": file.layout, "weights": listed, "problems": problems}
         if args.out is not None:
@@ -39,9 +39,14 @@ def run(args: Namespace) -> int:
     return _outcome.CONFORMS
 
 
-def _chosen(file: ModelFile, patterns: Sequence[str] | None) -> list[Weight]:
+def _named(file: ModelFile) -> list[Weight]:
+    """Every weight under its variable path, where the config tells one and no other weight has it [CL-038]."""
+    first = {weight.path: path for path, weight in file.variables.items()}
+    return [weight.moved(first.get(inner, inner)) for inner, weight in file.weights.items()]
+
+
+def _chosen(file: ModelFile, weights: list[Weight], patterns: Sequence[str] | None) -> list[Weight]:
     """Those whose path one of the patterns matches [CL-022]."""
-    weights = list(file.weights.values())
     if patterns is None:
         return weights
     chosen = [weight for weight in weights if any(fnmatch.fnmatchcase(weight.path, pattern) for pattern in patterns)]

@@ -5,14 +5,17 @@ Spec: spec/introduction.md.  Not here: how a layout is read (its module), which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence
 from types import MappingProxyType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from refser._record import field, record
-from refser.errors import AccessError, InvalidError, Problem
+from refser.errors import AccessError, InvalidError, Problem, RefserError
 from refser.limits import DEFAULT_LIMITS, Limits
-from refser.values import ByteRange, Generation, MemoryBytes, Model, Weight, WeightGroup
+from refser.values import ByteRange, Described, Generation, MemoryBytes, Model, Weight, WeightGroup
+
+if TYPE_CHECKING:
+    from refser.rules.tree import WeightTree
 
 
 class Assets(Mapping[str, bytes]):
@@ -37,6 +40,70 @@ def no_assets() -> Assets:
     return Assets({}, lambda name: b"")
 
 
+class Named(Mapping[str, Weight]):
+    """Weights that know what the config calls them; it is asked only when somebody wants to know."""
+
+    def __init__(self, weights: Mapping[str, Weight], described: Callable[[str], Described | None]) -> None:
+        self._weights, self._described, self._made = weights, described, dict[str, Weight]()
+
+    def __getitem__(self, path: str) -> Weight:
+        made = self._made.get(path)
+        if made is None:
+            made = self._made[path] = self._weights[path].described_by(self._described)
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._weights
+
+    def keys(self) -> KeysView[str]:
+        return self._weights.keys()
+
+
+class _Descriptions:
+    """What a file's config says of its weights, worked out once."""
+
+    def __init__(self, file: ModelFile, config: str) -> None:
+        self._config, self._version, self._generation, self._limits = config, file.keras_version, file.generation, file.limits
+        self._weights, self._groups = file.weights, file.found_groups  # the file may be closed by then
+        self._by_path: Mapping[str, Described] | None = None
+
+    def of(self, path: str) -> Described | None:
+        """None too where the config is wrong: `ModelFile.variables` says what is wrong with it."""
+        try:
+            return self.by_path().get(path)
+        except RefserError:
+            return None
+
+    def by_path(self) -> Mapping[str, Described]:
+        """Raises the first requirement that the config breaks."""
+        if self._by_path is None:
+            from refser import jsonio
+            from refser.rules.tree import expected_weights
+
+            try:
+                config = jsonio.parse_object(self._config, limits=self._limits, at="config")
+                tree = expected_weights(config, keras_version=self._version, generation=self._generation)
+            except RefserError:
+                self._by_path = {}
+                raise
+            self._by_path = self._legacy(tree) if self._generation == "legacy" else {spec.path: spec for spec in tree}
+        return self._by_path
+
+    def _legacy(self, tree: WeightTree) -> Mapping[str, Described]:
+        """The names in the file depend on how its model was made; layer and order tell more."""
+        from refser.rules.legacy import names_by_order
+
+        groups = self._groups() if callable(self._groups) else self._groups
+        shapes = {path: weight.shape for path, weight in self._weights.items()}
+        return names_by_order([(group.path, group.keys) for group in groups], tree, shapes)
+
+
 @record(slots=True, kw_only=True, eq=False)
 class ModelFile:
     """An open model file.  Use it with `with`; arrays that were taken from it stay good after it is closed."""
@@ -53,6 +120,26 @@ class ModelFile:
     problems: tuple[Problem, ...] = ()  # what is odd about the file and did not stop the reading
     limits: Limits = field(default=DEFAULT_LIMITS, repr=False)
     closed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.config_json is not None and self.weights:
+            self.weights = Named(self.weights, _Descriptions(self, self.config_json).of)
+
+    @property
+    def variables(self) -> Mapping[str, Weight]:
+        """The weights by variable path, "dense/kernel", where the config tells it; of two copies of a variable the first.
+
+        Raises what is wrong with the config, or `InvalidError` where the file has none [WT-014].
+        """
+        if self.config_json is None:
+            message = "a file without a config, which alone tells the names of variables"
+            raise InvalidError(Problem(code="WT-014", message=message, at=self.path, hint="open the whole model"))
+        _Descriptions(self, self.config_json).by_path()
+        found: dict[str, Weight] = {}
+        for weight in self.weights.values():
+            if (path := weight.variable_path) is not None:
+                found.setdefault(path, weight)
+        return MappingProxyType(found)
 
     @property
     def config(self) -> Any:
