@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from refser.config import Call, Graph, KerasObject, KerasTensor, Tensor, graph, input_shape_of, is_model, walk
 from refser.config.models import is_operation
 from refser.rules.layer import Layer, Shape, Unbuilt, Unknown, read_shape
+from refser.rules.operations import shape_of_operation
 from refser.rules.table import rule_for
 
 _BY_ARGUMENT = {"MultiHeadAttention", "GroupQueryAttention"}  # built for the shape of each argument
@@ -86,7 +87,10 @@ class _Tracer:
             call = calls.nodes[position]
             layer = layers[call.layer]
             inputs = _inputs(calls, call, outputs)
-            if layer is not None:
+            if layer is None:
+                shape = _of_operation(calls, call, [shape for _, shape in inputs])
+                outputs[position] = [] if shape is None else [shape]
+            else:
                 if not call.inputs:
                     first = given[0] if given and not calls.inputs else _first_shape(model, found, layer)
                     inputs = [(0, starts.get(position) or first)]
@@ -150,6 +154,12 @@ def tracing() -> Iterator[_Tracer]:
         yield made
     finally:
         _CURRENT.reset(token)
+
+
+def _of_operation(calls: Graph, call: Call, inputs: Shapes) -> Shape | None:
+    known = [shape for shape in inputs if shape is not None]
+    found = calls.layers[call.layer].object
+    return shape_of_operation(found, call.number, known) if len(known) == len(inputs) else None
 
 
 def _input_count(layer: Layer) -> int:

@@ -205,6 +205,7 @@ def _trace(layer: Layer) -> Trace | None:
 
 def _of_trace(model: Layer, found: Trace, *, expand: bool, depth: int) -> Iterator[Row]:
     """The rows of a model; of one in another without its operations and connections, as Keras shows them."""
+    fed = bool(found.graph.inputs) or model.build is not None or any(map(any, found.outputs))
     for number, entry in enumerate(found.graph.layers):
         layer = found.layers[number]
         if layer is None and depth:
@@ -212,11 +213,10 @@ def _of_trace(model: Layer, found: Trace, *, expand: bool, depth: int) -> Iterat
         if number == 0 and layer is not None and layer.class_name == "InputLayer" and model.key == "Sequential":
             continue
         outputs = tuple(found.outputs[entry.calls[-1]]) if len(entry.calls) else ()
-        called = any(shape is not None for shape in outputs)
         if layer is None:
             yield _of_operation(entry.object, outputs, _connections(found, number))
             continue
-        counted = _counted(layer, called)
+        counted = _counted(layer, fed and len(entry.calls) > 0)
         yield Row(
             name=layer.name,
             class_name=_python_name(layer),

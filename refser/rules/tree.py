@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from refser import jsonio
 from refser._record import record
+from refser.errors import LimitError, Problem
 from refser.limits import DEFAULT_LIMITS
 from refser.rules.layer import Layer, Version
 from refser.rules.optimizer_slots import Place, places
@@ -70,11 +71,15 @@ def expected_weights(
     generation: Literal["v3", "legacy"] = "v3",
 ) -> WeightTree:
     """The weights in a file of this generation; in a legacy one, those of the layers alone."""
-    if generation == "legacy":
-        from refser.rules.legacy import expected_legacy_weights
+    try:
+        if generation == "legacy":
+            from refser.rules.legacy import expected_legacy_weights
 
-        return expected_legacy_weights(config, keras_version=keras_version)
-    return tree_of(config, keras_version=keras_version, optimizer=optimizer)[0]
+            return expected_legacy_weights(config, keras_version=keras_version)
+        return tree_of(config, keras_version=keras_version, optimizer=optimizer)[0]
+    except RecursionError as error:
+        message = "layers in layers, deeper than this Python can follow"
+        raise LimitError(Problem(code="LI-002", message=message, at="config")) from error
 
 
 def tree_of(

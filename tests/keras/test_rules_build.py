@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from test_rules_summary import MODELS
+from builders import Description, descriptions, examples
+from hypothesis import event, given
+from test_rules_summary import MODELS, check
 
 import refser
 from refser.rules.author import BuildError, build
 from refser.rules.initial import draw
+from refser.rules.summary import summarize
 from refser.rules.tree import expected_weights
 
 pytestmark = [pytest.mark.keras, pytest.mark.xdist_group("keras-jax")]
@@ -371,3 +375,42 @@ def test_a_custom_layer_takes_its_arrays_by_inner_path(tmp_path: Path) -> None:
     assert model.weights == real.weights
     assert [group.path for group in model.groups if "odd" in group.path] == ["layers/odd/vars", "layers/odd/inner/vars"]
     check_loads(model, live, tmp_path)
+
+
+# Random models
+
+
+@examples(ci=20, deep=300, shrink=False)
+@given(description=descriptions())
+def test_random_models_are_built_and_summed_up(description: Description) -> None:
+    """WT-030, WT-031."""
+    import tempfile
+
+    from makers import build as live_model
+    from trees import config_of
+
+    live = live_model(replace(description, steps=0))  # JAX has no steps of an optimizer that scales the loss
+    if description.optimizer and description.steps and live.trainable_variables:
+        live.optimizer.build(live.trainable_variables)
+    with tempfile.TemporaryDirectory() as folder:
+        real = saved(live, Path(folder))
+    text, compiled = real.config_json or "", getattr(live, "optimizer", None)
+    has_states = compiled is not None and compiled.built
+    tree = expected_weights(text, optimizer=has_states)
+    weights = {path: it for path, it in real.weights.items() if has_states or "optimizer" not in path.split("/")}
+    empty = [group.path for group in real.groups if not group.keys and any(_is_in(group.path, it.path) for it in tree.opaque)]
+    if {spec.path for spec in tree} <= weights.keys():  # else the optimizer is another: the config cannot tell which
+        model = build(text, {**weights, **dict.fromkeys(empty)}, metadata=real.metadata, optimizer=has_states)
+        if "float64" not in text:  # which JAX saves as float32
+            assert model.weights == weights
+        event("built")
+    if tree.opaque:
+        event("opaque")
+        assert not summarize(config_of(live)).complete
+    elif compiled is None or (has_states and "mixed_float16" not in text):  # whether the loss is scaled is not in the config
+        check(live)
+        event("summed up")
+
+
+def _is_in(path: str, place: str) -> bool:
+    return not place or path.startswith(f"{place}/")

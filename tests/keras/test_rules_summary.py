@@ -255,7 +255,7 @@ def check(model: Any) -> None:
         mine = [cells(row, summary.chain) for row in summary.rows]
         assert len(real) == len(mine)
         for row, theirs, ours in zip(summary.rows, real, mine):
-            if row.operation and not row.outputs:  # of the last operation nothing is written down
+            if row.operation and not row.outputs:  # of the last operation nothing may be written down
                 theirs[1] = ours[1]
             assert ours == theirs
         assert summary.complete
@@ -291,6 +291,38 @@ def test_each_layer_has_its_shapes_and_parameters(name: str) -> None:
         outputs = keras.tree.flatten(layer._inbound_nodes[-1].output_tensors)
         if row.outputs or not row.operation:
             assert list(row.outputs) == [tuple(it.shape) for it in outputs]
+
+
+def elementwise() -> dict[str, list[Any]]:
+    """Every operation of Keras that refser knows, and how many tensors it takes."""
+    from keras.src import ops
+
+    from refser.rules.operations import _OF_ONE, _OF_TWO
+
+    modules = (ops.numpy, ops.nn, ops.math, ops.core)
+    return {
+        name: [count, *(getattr(module, name) for module in modules if hasattr(module, name))]
+        for count, names in ((1, _OF_ONE), (2, _OF_TWO))
+        for name in sorted(names)
+    }
+
+
+def test_elementwise_operations_have_the_shapes_of_keras() -> None:
+    import keras
+    from trees import config_of
+
+    options = {"Cast": {"dtype": "float16"}, "Clip": {"x_min": 0.0, "x_max": 1.0}}
+    shapes = [((None, 3, 4), (3, 4)), ((2, 1, 4), (None, 3, 1)), ((None, 1), (7,)), ((5, None), (5, 1))]
+    for name, (count, *classes) in elementwise().items():
+        assert classes, name
+        for first, second in shapes:
+            inputs = [keras.Input(batch_shape=shape, dtype="float32") for shape in (first, second)[:count]]
+            made = classes[0](**options.get(name, {}))
+            value = made(*inputs)
+            more = [made.__class__()(inputs[0], 2)] if count == 2 else []
+            summary = summarize(config_of(keras.Model(inputs, [value, *more])))
+            found = [row.outputs for row in summary.rows if row.operation]
+            assert sorted(map(str, found)) == sorted(str((tuple(it.shape),)) for it in [value, *more]), name
 
 
 @pytest.mark.parametrize("class_name", CASES)
