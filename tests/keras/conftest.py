@@ -113,17 +113,27 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+_read: dict[str, tuple[int, dict[str, dict[str, str]]]] = {}  # by group: how much of its report, and what stands there
+
+
 def _outcome(group: str, node: str) -> dict[str, str]:
     """What the child found for one test, once it has."""
     while True:
         done = (_folder() / f"{group}.done").exists()  # asked before the report is read
         report = _folder() / f"{group}.jsonl"
-        for line in report.read_text("utf-8").splitlines(keepends=True) if report.exists() else ():
-            if line.endswith("\n") and (entry := json.loads(line))["nodeid"] == node:
-                return dict(entry)
+        offset, known = _read.setdefault(group, (0, {}))
+        if node not in known and report.exists():
+            with open(report, "rb") as file:
+                file.seek(offset)
+                text = file.read()
+            whole = text[: text.rfind(b"\n") + 1]
+            known.update((entry["nodeid"], entry) for entry in map(json.loads, whole.splitlines()))
+            _read[group] = offset + len(whole), known
+        if node in known:
+            return known[node]
         if done:
-            text = (_folder() / f"{group}.log").read_text("utf-8", "replace")[-5000:]
-            return {"outcome": "missing", "text": f"the child ended without running this\n{text}"}
+            tail = (_folder() / f"{group}.log").read_text("utf-8", "replace")[-5000:]
+            return {"outcome": "missing", "text": f"the child ended without running this\n{tail}"}
         time.sleep(POLL)
 
 
