@@ -116,3 +116,17 @@ def test_numpy_is_not_needed() -> None:
     script = f"import sys, refser; refser.expected_weights({config!r}); print('numpy' in sys.modules, 'h5py' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*/*.legacy.h5")), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_golden_legacy_files_have_names(path: Path) -> None:
+    """Keras 1.2.2 to 3.15.1: each array of a layer is known, in whatever way its version names it."""
+    with refser.open(path) as file:
+        weights = [weight for weight in file.weights.values() if not weight.path.startswith("optimizer_weights")]
+        assert weights
+        paths = [weight.variable_path for weight in weights]
+        assert None not in paths
+        assert len(set(paths)) == len(paths)
+        for weight in weights:
+            assert weight.name
+            assert weight.path.partition("/")[2].startswith(str(weight.variable_path).partition("/")[0])
