@@ -15,6 +15,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 demo: $(VENV)/installed
 	$(BIN)/refser inspect $(MODEL)
 	$(BIN)/refser weights $(MODEL) --match 'layers/dense*'
+	$(BIN)/refser summary $(MODEL)
 	rm -rf demo-out && mkdir demo-out
 	$(BIN)/refser copy $(MODEL) demo-out/model.weights.h5
 	$(BIN)/refser inspect demo-out/model.weights.h5
