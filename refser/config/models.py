@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from refser.config._operations import OPERATIONS
 from refser.config.objects import KerasObject, Node, Place, invalid, kind_of, shown
 
 _ENDS = ("input_layers", "output_layers")
@@ -31,9 +32,16 @@ def is_model(found: Node) -> bool:
 
 
 def is_operation(found: KerasObject) -> bool:
-    """Operations such as `x * 2` stand among the layers, and are none [CF-043]."""
-    module = found.module
-    return module is not None and module.startswith(("keras.src.ops", "keras.ops"))
+    """Operations such as `x * 2` stand among the layers, and are none [CF-043].
+
+    In the HDF5 files of Keras 3 there is no module, but all layers are trainable or not, and of a type.
+    """
+    if (module := found.module) is not None:
+        return module.startswith(("keras.src.ops", "keras.ops"))
+    if found.class_name not in OPERATIONS or "trainable" in found.config or "dtype" in found.config:
+        return False
+    calls = found.json.get("inbound_nodes")
+    return isinstance(calls, list) and bool(calls) and all(isinstance(call, Mapping) and "args" in call for call in calls)
 
 
 def is_input(found: KerasObject) -> bool:

@@ -121,14 +121,17 @@ def _grouped(layer: Layer) -> Iterable[Child]:
     yield Child("_output_dense", last)
 
 
+_GROUPED = Rule(
+    "GroupQueryAttention",
+    children=_grouped,
+    output=lambda layer, shapes: layer.given(shapes, 3),
+    python_name="GroupedQueryAttention",
+)
+
 RULES = (
     Rule("Attention", _attention, output=_attention_output),
     Rule("AdditiveAttention", _additive, output=_attention_output),
     Rule("MultiHeadAttention", children=_multi_head, output=_multi_head_output),
-    Rule(
-        "GroupQueryAttention",
-        children=_grouped,
-        output=lambda layer, shapes: layer.given(shapes, 3),
-        python_name="GroupedQueryAttention",
-    ),
+    _GROUPED,
+    _GROUPED._replace(class_name="GroupedQueryAttention"),  # in HDF5 files of Keras 3, which have Python's names of classes
 )

@@ -17,7 +17,7 @@ from refser.rules.layer import Layer, Shape, Unbuilt, Unknown, read_shape
 from refser.rules.operations import shape_of_operation
 from refser.rules.table import rule_for
 
-_BY_ARGUMENT = {"MultiHeadAttention", "GroupQueryAttention"}  # built for the shape of each argument
+_BY_ARGUMENT = {"MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention"}  # built for the shape of each argument
 _INPUT_KEYS = ("batch_shape", "batch_input_shape")
 # A model inside may be called twice, and the one inside that: so many layers are looked at for them, and no more.
 _MOST_LAYERS, _OF_MODEL = 1 << 16, 8  # what a model costs beside its layers

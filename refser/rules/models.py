@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from refser.config.objects import invalid, kind_of
+from refser.config.models import is_operation
+from refser.config.objects import KerasObject, invalid, kind_of
 from refser.rules.infer import infer, output_of_model
 from refser.rules.layer import Layer, Shape, Unbuilt, Unknown
 from refser.rules.rule import Child, Rule
@@ -50,7 +51,7 @@ def _read_layers(model: Layer) -> list[Layer]:
         scopes = None if model.scopes_below is None else [*model.scopes_below, ""]
     found = []
     for at, value in entries_of(model):
-        if not is_operation(value):
+        if not isinstance(value, Mapping) or not is_operation(KerasObject(value, at)):
             found.append(Layer.read(value, at, version=model.version, scopes=scopes))
     return found
 
@@ -64,12 +65,6 @@ def entries_of(model: Layer) -> list[tuple[str, Any]]:
     if not isinstance(values, list):
         raise invalid("CF-030", f"{kind_of(values)} as the layers of {model.class_name}; wanted a list", at)
     return [(f"{at}[{number}]", value) for number, value in enumerate(values)]
-
-
-def is_operation(value: Any) -> bool:
-    """Operations such as `x * 2` stand among the layers, and are none [WT-011]."""
-    module = value.get("module") if isinstance(value, Mapping) else None
-    return isinstance(module, str) and module.startswith(("keras.src.ops", "keras.ops"))
 
 
 def _functional(model: Layer) -> Iterable[Child]:
