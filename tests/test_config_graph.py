@@ -237,7 +237,7 @@ HOSTILE: dict[str, Callable[[], Any]] = {
 def test_cf039_a_hostile_graph_takes_linear_time(name: str) -> None:
     text = json.dumps(HOSTILE[name]())
     read = config.parse(text)
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         graph = config.graph(read.root)
         found = f"{len(graph.order) - len(graph.nodes)} left {[len(port.path) for port in graph.outputs[:1]]}"
@@ -246,7 +246,7 @@ def test_cf039_a_hostile_graph_takes_linear_time(name: str) -> None:
     if isinstance(read.root, KerasObject) and config.is_sequential(read.root):
         assert config.input_shape_of(read.root) is None
     assert found == {"a long circle": "CF-039"}.get(name) or found.startswith("0 left")
-    assert time.perf_counter() - start < 10  # some tenths of a second
+    assert time.process_time() - start < 60  # some tenths of a second, and hours where it grows with the square
 
 
 def test_cf044_a_config_of_a_megabyte_takes_no_time() -> None:
@@ -259,8 +259,8 @@ def test_cf044_a_config_of_a_megabyte_takes_no_time() -> None:
     assert len(text) > 900_000
     read, best = config.parse(text), 9.0
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         found = config.graph(read.root)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     assert len(found.nodes) == 1000
-    assert best < 0.5  # some hundredths of a second
+    assert best < 5  # some hundredths of a second

@@ -312,7 +312,7 @@ def test_whatever_a_config_says_is_refused_or_answered(data: st.DataObject) -> N
         places = spots(entry["config"])
         within, key = places[data.draw(st.integers(0, len(places) - 1))]
         if data.draw(st.booleans()):
-            within[key] = data.draw(HOSTILE)
+            within[key] = copy.deepcopy(data.draw(HOSTILE))  # or it grows from example to example
         else:
             other, where = places[data.draw(st.integers(0, len(places) - 1))]
             within[key] = copy.deepcopy(other[where])
@@ -331,10 +331,10 @@ def test_models_in_models_take_no_more_time_than_their_number(version: str) -> N
     config = dense("d", batch_input_shape=[None, 3]) | ({} if version != "1.2.2" else {"class_name": "Flatten"})
     for number in range(60):
         config = {"class_name": "Sequential", "config": {"name": f"s{number}", "layers": [config]}}
-    start = time.monotonic()
+    start = time.process_time()
     expected_weights(json.dumps(config), keras_version=version, generation="legacy")
     expected_weights(json.dumps(config), keras_version=version)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 20  # some tenths of a second, and years where each model doubles the work
 
 
 def test_objects_nested_too_deep_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import os
@@ -303,7 +304,7 @@ def test_rules_refuse_or_answer_whatever_a_config_says(data: st.DataObject) -> N
         layer = data.draw(st.sampled_from(theirs))
         target = data.draw(st.sampled_from([layer["config"], layer["build_config"], layer["build_config"].get("shapes_dict")]))
         if target:
-            target[data.draw(st.sampled_from(sorted(target)))] = data.draw(HOSTILE)
+            target[data.draw(st.sampled_from(sorted(target)))] = copy.deepcopy(data.draw(HOSTILE))
         try:
             event("opaque" if expected_weights(config).opaque else "answered")
         except RefserError as error:

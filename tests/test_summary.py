@@ -205,7 +205,7 @@ def broken(data: st.DataObject) -> dict[str, Any]:
             if isinstance(target, dict) and data.draw(st.booleans()):
                 target.pop(path[-1], None)
             elif isinstance(target, (dict, list)) and (isinstance(target, dict) or path[-1] in range(len(target))):
-                target[path[-1]] = data.draw(HOSTILE)
+                target[path[-1]] = copy.deepcopy(data.draw(HOSTILE))
     return config
 
 

@@ -699,7 +699,7 @@ def mutate(config: Any, data: st.DataObject, below: Callable[[tuple[Any, ...]], 
         if kind == "delete":
             del target[path[-1]]
         elif kind == "replace":
-            target[path[-1]] = data.draw(HOSTILE)
+            target[path[-1]] = copy.deepcopy(data.draw(HOSTILE))
         else:
             source: Any = config
             for key in data.draw(st.sampled_from(found)):
