@@ -130,3 +130,31 @@ def test_golden_legacy_files_have_names(path: Path) -> None:
         for weight in weights:
             assert weight.name
             assert weight.path.partition("/")[2].startswith(str(weight.variable_path).partition("/")[0])
+
+
+def test_ly002_shapes_of_absurd_rank_are_refused() -> None:
+    layer = {"class_name": "InputLayer", "config": {"name": "i", "batch_shape": [None, *[10] * 6000]}}
+    flat = {"class_name": "Flatten", "config": {"name": "f"}}
+    with pytest.raises(refser.InvalidError) as caught:
+        expected_weights(sequential(layer, flat, dense("d", built=False)))
+    assert caught.value.problem.code == "LY-002"
+    reshape = {"class_name": "Reshape", "config": {"name": "r", "target_shape": [1 << 60] * 3000}}
+    small = {"class_name": "InputLayer", "config": {"name": "i", "batch_shape": [None, 4]}}
+    with pytest.raises(refser.RefserError) as refused:
+        expected_weights(sequential(small, reshape, flat, dense("d", built=False)))
+    assert len(str(refused.value)) < 500
+
+
+def test_ly004_a_variable_of_absurd_rank_is_refused() -> None:
+    norm = {"class_name": "LayerNormalization", "config": {"name": "n", "axis": [-1] * 5000}}
+    with pytest.raises(refser.InvalidError):
+        expected_weights(norm | {"build_config": {"input_shape": [None, 4]}})
+
+
+def test_arguments_of_other_kinds_are_told() -> None:
+    with pytest.raises(ValueError, match="generation"):
+        expected_weights(dense("a"), generation="keras-2")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="version"):
+        expected_weights(dense("a"), keras_version=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="wanted JSON text"):
+        refser.build(None)  # type: ignore[arg-type]

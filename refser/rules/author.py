@@ -56,6 +56,8 @@ def build(
     Raises `BuildError`, an `InvalidError`, with every array that is missing, left over or unfit [WT-030], or that cannot be
     told from the config and was not given [WT-031].
     """
+    if not isinstance(config, (str, Mapping)):
+        raise TypeError(f"a config that is {type(config).__name__}; wanted JSON text or what it parses to")
     text = config if isinstance(config, str) else jsonio.dump(dict(config), at="config")
     known = dict(metadata or {})
     if keras_version is None and isinstance(known.get("keras_version"), str):

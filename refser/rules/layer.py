@@ -16,6 +16,9 @@ Shape = tuple["int | None", ...]  # None: an axis that is not known
 Version = tuple[int, ...]
 
 
+RANK_MAX = 64  # axes of an array of NumPy
+
+
 class Unknown(Exception):
     """The config cannot tell; the reason is shown.  Ends as an opaque place, never leaves the package."""
 
@@ -283,6 +286,8 @@ def read_shape(value: Any, at: str) -> Any:
         return {name: read_shape(item, f"{at}.{name}") for name, item in value.items()}
     if not isinstance(value, (list, tuple)):
         raise invalid("LY-002", f"{value!r:.60} as a shape; wanted a list of numbers", at)
+    if value and len(value) > RANK_MAX and not isinstance(value[0], (list, tuple, Mapping)):
+        raise invalid("LY-002", f"a shape of {len(value):,} axes; wanted at most {RANK_MAX}", at)
     if all(n is None or (isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 62) for n in value):
         return tuple(value)
     if all(isinstance(item, (list, tuple, Mapping)) or item is None for item in value):

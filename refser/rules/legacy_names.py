@@ -67,8 +67,8 @@ class Names:
 
     def enter(self, owner: Owner, outer: str = "", parent: Owner | None = None) -> None:
         """Take in a layer and what is in it.  `outer`: the scope that it is built in."""
-        if parent is None:
-            self._taken = {}
+        if parent is None:  # what is known of the last layer's owners goes with them
+            self._scopes, self._numbers, self._taken = {}, {}, {}
         scope = self._scopes[id(owner)] = self._scope(owner, outer, parent)
         if self._release.counts_names:
             self._count(owner, scope)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from refser.config.objects import invalid
-from refser.rules.layer import Layer, Shape
+from refser.rules.layer import RANK_MAX, Layer, Shape
 
 Size = int | None
 Dims = Mapping[str, int | tuple[Size, ...] | None]
@@ -101,6 +101,8 @@ def shape_of(text: str, dims: Dims, layer: Layer) -> Shape:
             found.extend(several if isinstance(several, tuple) else (several,))
         else:
             found.append(_value(term, dims, layer))
+    if len(found) > RANK_MAX:
+        raise invalid("LY-004", f"{layer.class_name} would have a variable of {len(found):,} axes", layer.at)
     if any(size is not None and not 0 <= size < MAX_SIZE for size in found):
         raise invalid("LY-004", f"{layer.class_name} would have a variable of shape {tuple(found)}", layer.at)
     return tuple(found)

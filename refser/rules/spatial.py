@@ -74,7 +74,8 @@ def each(layer: Layer, count: Callable[..., int], spatial: Shape, *numbers: Iter
 def sized(layer: Layer, size: int, least: int = 0) -> int:
     """`size`, the length of an axis of the output.  Raises `InvalidError` for one that no array can have [LY-004]."""
     if not least <= size < MAX_SIZE:
-        raise invalid("LY-004", f"{layer.class_name} would have an output axis of length {size}", layer.at)
+        length = f"{size}" if size.bit_length() < 128 else f"over 2**{size.bit_length() - 1}"
+        raise invalid("LY-004", f"{layer.class_name} would have an output axis of length {length}", layer.at)
     return size
 
 

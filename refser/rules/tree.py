@@ -71,6 +71,10 @@ def expected_weights(
     generation: Literal["v3", "legacy"] = "v3",
 ) -> WeightTree:
     """The weights in a file of this generation; in a legacy one, those of the layers alone."""
+    if generation not in ("v3", "legacy"):
+        raise ValueError(f"{generation!r:.40} as a generation; wanted 'v3' or 'legacy'")
+    if keras_version is not None and not isinstance(keras_version, str):
+        raise TypeError(f"{keras_version!r:.40} as a version of Keras; wanted text, such as '3.15.1'")
     try:
         if generation == "legacy":
             from refser.rules.legacy import expected_legacy_weights
