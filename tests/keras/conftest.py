@@ -24,6 +24,8 @@ BACKENDS = {"keras-numpy": "numpy", "keras-jax": "jax"}
 HERE = Path(__file__).parent
 REPORT = "REFSER_KERAS_REPORT"  # in a child: the file that takes each test's outcome
 POLL = 0.1  # seconds
+_BACKEND = os.environ.get("KERAS_BACKEND")  # what the session was started with
+os.environ.setdefault("KERAS_BACKEND", "numpy")  # for modules that import Keras to be collected; the default needs TensorFlow
 _children: list[tuple[subprocess.Popen[bytes], threading.Thread]] = []
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # Keras has something to say about each legacy file
@@ -36,7 +38,7 @@ def _group(item: pytest.Item) -> str | None:
 
 
 def _elsewhere(group: str | None) -> bool:
-    return group is not None and os.environ.get("KERAS_BACKEND") != BACKENDS[group]
+    return group is not None and BACKENDS[group] != _BACKEND
 
 
 def _id(item_or_report: pytest.Item | pytest.TestReport) -> str:

@@ -174,7 +174,8 @@ def test_every_class_has_cases() -> None:
     from importlib import import_module
 
     modules = ("normalization", "attention", "rnn", "wrappers")
-    names = [rule.class_name for module in modules for rule in import_module(f"refser.rules.{module}").RULES]
+    rules = [rule for module in modules for rule in import_module(f"refser.rules.{module}").RULES]
+    names = [rule.class_name for rule in rules if rule.class_name != "GroupedQueryAttention"]  # a second name of one class
     assert sorted(names) == sorted([*CASES, *INSIDE])
     assert all(len(cases) > 1 for cases in CASES.values())
 
