@@ -46,6 +46,11 @@ DTYPES: Mapping[str, tuple[str, int]] = {
 Generation = Literal["v3", "legacy"]
 
 
+def fits(wanted: Sequence[int | None], shape: Sequence[int]) -> bool:
+    """Whether a shape is the one that is wanted, None for any length of an axis."""
+    return len(wanted) == len(shape) and all(want in (None, have) for want, have in zip(wanted, shape))
+
+
 class Bytes(Protocol):
     """Something that holds bytes: a file, a piece of one, a block of memory."""
 
@@ -138,9 +143,7 @@ class Weight:
     def _description(self) -> Described | None:
         """What the config says of this place, if it says so of an array of this shape."""
         found = self.described(self.path) if self.described else None
-        if found is None or len(found.shape) != len(self.shape):
-            return None
-        return found if all(want in (None, have) for want, have in zip(found.shape, self.shape)) else None
+        return found if found is not None and fits(found.shape, self.shape) else None
 
     @property
     def nbytes(self) -> int:

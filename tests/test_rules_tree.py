@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import refser
-from refser.rules import Child, Layer, Rule, Var, register
-from refser.rules.table import _RULES
+from refser.rules import Child, Layer, Rule, Var, register, table
 from refser.rules.tree import expected_weights
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -29,11 +27,10 @@ def sequential(*layers: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def taught() -> Iterator[None]:
-    before = dict(_RULES)
-    yield
-    _RULES.clear()
-    _RULES.update(before)
+def taught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is taught is forgotten afterwards."""
+    table.all_rules()  # or they would be loaded into what is forgotten
+    monkeypatch.setattr(table, "_RULES", dict(table._RULES))
 
 
 def test_wt002_layers_come_before_the_optimizer() -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from refser.config._operations import OPERATIONS
 from refser.config.objects import KerasObject, Node, Place, invalid, kind_of, shown
 
+INPUT_SHAPES = ("batch_shape", "batch_input_shape")  # where a layer says what goes into it: Keras 3, and before
 _ENDS = ("input_layers", "output_layers")
 
 
@@ -54,12 +55,18 @@ def layers_place(model: KerasObject) -> Place:
     return config if isinstance(model.json.get("config"), list) else Place(config, "layers")
 
 
-def layers_of(model: KerasObject) -> list[KerasObject]:
-    """The layers, operations among them, in the order of the file.  Raises `InvalidError` [CF-010, CF-030]."""
+def entries_of(model: KerasObject) -> tuple[list[Any], Place]:
+    """What stands in the list of the layers, and where that is.  Raises `InvalidError` [CF-030]."""
     values, place = model.config.get("layers"), layers_place(model)
     if not isinstance(values, list):
         message = f"{kind_of(values)} as the layers of {model.class_name:.60}; wanted a list"
         raise invalid("CF-030", message, place)
+    return values, place
+
+
+def layers_of(model: KerasObject) -> list[KerasObject]:
+    """The layers, operations among them, in the order of the file.  Raises `InvalidError` [CF-010, CF-030]."""
+    values, place = entries_of(model)
     found = []
     for number, value in enumerate(values):
         at = Place(place, number)
@@ -76,7 +83,7 @@ def input_shape_of(model: KerasObject) -> Any:
         first = layers[0] if isinstance(layers, list) and layers else None
         inner = KerasObject(first, Place(layers_place(model), 0)) if isinstance(first, Mapping) else None
         if inner is not None:
-            for key in ("batch_shape", "batch_input_shape"):
+            for key in INPUT_SHAPES:
                 if inner.config.get(key) is not None:
                     return _shape(inner.config[key], Place(Place(inner.place, "config"), key))
         if model.config.get("build_input_shape") is not None:

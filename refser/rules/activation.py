@@ -6,7 +6,7 @@ Keras: keras.layers.activations.  Spec: spec/layers.md.
 from __future__ import annotations
 
 from refser.rules.arguments import ACTIVATION
-from refser.rules.layer import Layer
+from refser.rules.layer import Layer, is_integer
 from refser.rules.rule import Dims, Rule, Var
 from refser.rules.spatial import same
 
@@ -17,7 +17,7 @@ def _shared(layer: Layer) -> Dims:
     axes = layer.config.get("shared_axes")
     for axis in () if axes is None else axes if isinstance(axes, (list, tuple)) else (axes,):
         # Keras takes 1 from the number and lets Python count from the end, so 0 is the last axis
-        if not isinstance(axis, int) or isinstance(axis, bool) or not -len(sizes) < axis <= len(sizes) or not sizes:
+        if not is_integer(axis) or not -len(sizes) < axis <= len(sizes) or not sizes:
             raise layer.refuse("shared_axes", f"numbers of axes, 1 to {len(sizes)}")
         sizes[axis - 1] = 1
     return {"input": tuple(sizes)}

@@ -9,11 +9,10 @@ from functools import partial
 
 from refser.config.objects import invalid
 from refser.rules.arguments import ACTIVATION
-from refser.rules.layer import Layer, Shape
+from refser.rules.layer import KERAS_3, Layer, Shape
 from refser.rules.rule import Dims, Rule, Size, Var
 from refser.rules.spatial import aliases, each, first, keras_1, padding_of, sized, split, window
 
-KERAS_3 = (3,)
 RANKS = (1, 2, 3)
 BIAS = Var("bias", "filters", when="use_bias")
 PLAIN = (

@@ -12,13 +12,12 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from refser.config import Call, Graph, KerasObject, KerasTensor, Tensor, graph, input_shape_of, is_model, walk
-from refser.config.models import is_operation
-from refser.rules.layer import Layer, Shape, Unbuilt, Unknown, read_shape
+from refser.config.models import INPUT_SHAPES, is_operation
+from refser.rules.layer import MODELS, Layer, Shape, Unbuilt, Unknown, read_shape
 from refser.rules.operations import shape_of_operation
 from refser.rules.table import rule_for
 
 _BY_ARGUMENT = {"MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention"}  # built for the shape of each argument
-_INPUT_KEYS = ("batch_shape", "batch_input_shape")
 # A model inside may be called twice, and the one inside that: so many layers are looked at for them, and no more.
 _MOST_LAYERS, _OF_MODEL = 1 << 16, 8  # what a model costs beside its layers
 
@@ -43,8 +42,7 @@ def infer(model: Layer, members: Sequence[Layer]) -> None:
     What comes after a class that refser does not know stays unknown, unless the config says it.
     """
     with tracing() as tracer:
-        if (found := tracer.trace(model, members, build=True)) is not None:
-            model.results = found.results
+        tracer.trace(model, members, build=True)
 
 
 def trace(model: Layer, members: Sequence[Layer]) -> Trace | None:
@@ -110,7 +108,7 @@ class _Tracer:
         if rule is None:
             return []
         try:
-            if rule.children and is_model_class(layer):
+            if rule.children and layer.key in MODELS:
                 list(rule.children(layer))  # which reads the layers inside, and may infer their shapes
                 return self._of_model(layer, call, inputs)
             known = [shape for shape in inputs if shape is not None]
@@ -207,7 +205,7 @@ def _with_said(shapes: Shapes, said: Mapping[tuple[str | None, int, int], Shape]
 
 def _first_shape(model: Layer, found: KerasObject, layer: Layer) -> Shape | None:
     """What goes into a layer that no tensor of the model goes into."""
-    for key in _INPUT_KEYS:
+    for key in INPUT_SHAPES:
         if layer.config.get(key) is not None:
             shape = read_shape(layer.config[key], layer.at_argument(key))
             return shape if isinstance(shape, tuple) else None
@@ -224,7 +222,3 @@ def _build(layer: Layer, inputs: Sequence[tuple[Any, Shape | None]]) -> Mapping[
         return {f"{names[name] if isinstance(name, int) and name < 3 else name}_shape": shape for name, shape in inputs}
     first = [shape for argument, shape in inputs if argument == inputs[0][0]]
     return {"input_shape": first[0] if len(first) == 1 else first}
-
-
-def is_model_class(layer: Layer) -> bool:
-    return layer.key in ("Functional", "Model", "Sequential")

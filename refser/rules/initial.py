@@ -15,8 +15,7 @@ from refser.config.objects import invalid
 from refser.rules.einsum import analyze, reduced
 from refser.rules.layer import Layer, Unknown
 from refser.rules.rule import Var
-from refser.rules.tree import WeightSpec
-from refser.rules.tree import _keys as keys_of
+from refser.rules.tree import WeightSpec, keys_of
 from refser.rules.walk import Owner
 
 if TYPE_CHECKING:

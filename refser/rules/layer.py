@@ -6,7 +6,7 @@ Spec: spec/layers.md (LY).  Not here: which variables a class owns (the tables),
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from refser.config.objects import KerasObject, invalid, is_object, kind_of
 from refser.config.policy import Policy, is_map, read_policy
@@ -17,6 +17,9 @@ Version = tuple[int, ...]
 
 
 RANK_MAX = 64  # axes of an array of NumPy
+MAX_SIZE = 1 << 62  # elements along one axis that an array can have
+KERAS_3: Version = (3,)
+MODELS = ("Functional", "Model", "Sequential")
 
 
 class Unknown(Exception):
@@ -31,8 +34,8 @@ class Layer:
     """A layer: class, arguments, and the shapes it was built with (`build`, by the argument names of Keras's `build`)."""
 
     __slots__ = (
-        *("at", "build", "class_name", "config", "json", "key", "map", "members", "module", "name", "policy", "results"),
-        *("scopes", "trainable", "version"),
+        *("at", "build", "class_name", "config", "json", "key", "map", "members", "module", "name", "policy", "scopes"),
+        *("trainable", "version"),
     )
 
     def __init__(
@@ -57,7 +60,6 @@ class Layer:
         self.name = name if name is not None else own if isinstance(own, str) else None
         self.build = build  # {"input_shape": (None, 4)}; None: never built, as far as is known
         self.members: list[Layer] | None = None  # of a model, once they are read
-        self.results: list[Shape | None] | None = None  # the shapes of a model's outputs, once they are inferred
         self.json = json if json is not None else {}
         self.scopes = scopes  # what Keras's `Layer.path` has before the name, by how the layer was built; None: anything
         self.map = config.get("dtype") if is_map(config.get("dtype")) else None  # policies by path
@@ -69,10 +71,11 @@ class Layer:
         cls, value: Any, at: str, *, version: Version, trainable: bool = True, scopes: Sequence[str] | None = None
     ) -> Layer:
         """The layer that `value`, a serialized object, describes.  Raises `InvalidError` [CF-010, LY-001]."""
-        if not isinstance(value, Mapping):
-            raise invalid("CF-010", f"{kind_of(value)} in the place of a layer; wanted an object", at)
-        found = KerasObject(value, at)
-        build = found.build_config
+        return cls.of(object_in(value, at), version=version, trainable=trainable, scopes=scopes)
+
+    @classmethod
+    def of(cls, found: KerasObject, *, version: Version, trainable: bool = True, scopes: Sequence[str] | None = None) -> Layer:
+        at, build = found.at, found.build_config
         return cls(
             found.class_name,
             found.config,
@@ -83,7 +86,7 @@ class Layer:
             key=key_of(found),
             build=read_build(build, f"{at}.build_config") if build else None,
             trainable=trainable,
-            json=value,
+            json=found.json,
             scopes=scopes,
         )
 
@@ -208,9 +211,9 @@ class Layer:
         value = self.config.get(argument, default)
         if value is None:
             value = default
-        if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 62:
+        if isinstance(value, float) and value.is_integer() and abs(value) < MAX_SIZE:
             value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 1 << 62:
+        if not is_size(value, least):
             raise self.refuse(argument, f"an integer, at least {least}")
         return value
 
@@ -225,11 +228,11 @@ class Layer:
     def ints(self, argument: str, rank: int, default: int | None = None, *, least: int = 1) -> tuple[int, ...]:
         """A number for each of `rank` axes, or one for all."""
         value = self.config.get(argument, default)
-        if isinstance(value, int) and not isinstance(value, bool) and least <= value < 1 << 62:
+        if is_size(value, least):
             return (value,) * rank
         if not isinstance(value, (list, tuple)) or len(value) != rank:
             raise self.refuse(argument, f"an integer or {rank} of them")
-        if not all(isinstance(n, int) and not isinstance(n, bool) and least <= n < 1 << 62 for n in value):
+        if not all(is_size(n, least) for n in value):
             raise self.refuse(argument, f"{rank} integers, each at least {least}")
         return tuple(value)
 
@@ -252,12 +255,28 @@ class Layer:
         return self.config.get(argument) is not None
 
 
+def is_integer(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_size(value: object, least: int = 0) -> TypeGuard[int]:
+    """Whether `value` is an integer that the length of an axis can be."""
+    return is_integer(value) and least <= value < MAX_SIZE
+
+
 def matches(pattern: str, text: str) -> bool | None:
     """Whether the pattern, out of a file, matches all of the text; None: that cannot be told in time."""
     try:
         return Budget(4096).fullmatch(pattern, text)
     except (TooSlow, ValueError):
         return None
+
+
+def object_in(value: Any, at: str) -> KerasObject:
+    """The serialized object in the place of a layer.  Raises `InvalidError` [CF-010]."""
+    if not isinstance(value, Mapping):
+        raise invalid("CF-010", f"{kind_of(value)} in the place of a layer; wanted an object", at)
+    return KerasObject(value, at)
 
 
 def key_of(found: KerasObject) -> str:
@@ -288,7 +307,7 @@ def read_shape(value: Any, at: str) -> Any:
         raise invalid("LY-002", f"{value!r:.60} as a shape; wanted a list of numbers", at)
     if value and len(value) > RANK_MAX and not isinstance(value[0], (list, tuple, Mapping)):
         raise invalid("LY-002", f"a shape of {len(value):,} axes; wanted at most {RANK_MAX}", at)
-    if all(n is None or (isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 62) for n in value):
+    if all(n is None or is_size(n) for n in value):
         return tuple(value)
     if all(isinstance(item, (list, tuple, Mapping)) or item is None for item in value):
         return [read_shape(item, f"{at}[{number}]") for number, item in enumerate(value)]

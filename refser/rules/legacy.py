@@ -14,13 +14,14 @@ from refser import jsonio
 from refser.errors import InvalidError, Problem
 from refser.limits import DEFAULT_LIMITS
 from refser.rules import keras_1
-from refser.rules.layer import Layer, Shape, Unknown
-from refser.rules.legacy_names import KERAS_1, KERAS_2, KERAS_3, MODELS, Names, Release
-from refser.rules.models import is_built, layers_of
+from refser.rules.layer import MODELS, Layer, Shape, Unknown
+from refser.rules.legacy_names import KERAS_1, KERAS_2, KERAS_3, Names, Release
+from refser.rules.models import is_built, members_of
 from refser.rules.rule import Var
 from refser.rules.trained import FROZEN_BEFORE_BUILT_SINCE, is_unbuilt
-from refser.rules.tree import WeightSpec, WeightTree, dtype_of, read_version
+from refser.rules.tree import WeightSpec, WeightTree, below, dtype_of, maker_of, read_version
 from refser.rules.walk import Opaque, Owner, Walk
+from refser.values import fits
 
 BASE, TOP = "model_weights", "top_level_model_weights"
 TOP_SINCE = (2, 7)
@@ -63,9 +64,7 @@ def _tree(value: Mapping[str, Any], release: Release) -> WeightTree:
     root = Layer.read(value, "", version=release.version, scopes=("",))
     if root.key not in MODELS:
         return WeightTree((), (Opaque(BASE, root.class_name, "no Functional or Sequential model", ""),), {})
-    members = layers_of(root)
-    if root.key == "Sequential" and members and members[0].class_name == "InputLayer":
-        members = members[1:]
+    members = members_of(root)
     if release.kind == KERAS_1 and any(keras_1.holds_models(layer) for layer in members):
         return WeightTree((), (Opaque(BASE, root.class_name, "the layers of the models in a Merge", ""),), {})
     names = Names(release)
@@ -171,7 +170,7 @@ class _Group:
             if not var.key:  # what has one is no variable of Keras
                 yield _made_by(owner, Entry(owner, var, shape, trained, chain))
         for child in owner.children:
-            yield from self._weights(child, _below(chain, child))
+            yield from self._weights(child, below(chain, child))
 
     def _is_trained(self, entry: Entry, flag: bool) -> bool:
         if entry.trained is None or (entry.var.trainable and self._release.version < FROZEN_BEFORE_BUILT_SINCE):
@@ -186,7 +185,7 @@ class _Group:
         trains = flag if layer.trainable is None else layer.trainable
         frozen = frozen or layer.trainable is False
         own = [_made_by(owner, Entry(owner, var, shape, var.trainable and not frozen, chain)) for var, shape in owner.variables]
-        parts = [self._split(child, _below(chain, child), frozen, flag) for child in owner.children]
+        parts = [self._split(child, below(chain, child), frozen, flag) for child in owner.children]
         trained = [entry for entry in own if entry.var.trainable]
         rest = [entry for entry in own if not entry.var.trainable]
         if trains:
@@ -209,14 +208,8 @@ def _once(found: Iterable[Entry]) -> Iterator[Entry]:
 
 def _made_by(owner: Owner, entry: Entry) -> Entry:
     """The variable of a layer inside, where that is what the entry is."""
-    for child in owner.children:
-        if entry.var.of and child.path.rpartition("/")[2] == entry.var.of:
-            return entry._replace(owner=child, chain=_below(entry.chain, child))
-    return entry
-
-
-def _below(chain: str | None, owner: Owner) -> str | None:
-    return None if chain is None or owner.layer.name is None else f"{chain}{owner.layer.name}/"
+    child = maker_of(owner, entry.var)
+    return entry if child is None else entry._replace(owner=child, chain=below(entry.chain, child))
 
 
 # Names that differ
@@ -231,16 +224,17 @@ def names_by_order(
     are as many as there should be, and each has the name of a variable that it stands for.  `shapes` are those of the file,
     by path: where one is not that of the tree, nothing is said of the layer.
     """
-    wanted: dict[str, list[WeightSpec]] = {}
+    of_groups: dict[str, list[WeightSpec]] = {}
     for spec in tree:
-        wanted.setdefault(_group_of(spec, tree), []).append(spec)
+        of_groups.setdefault(_group_of(spec, tree), []).append(spec)
     vague = {place.path for place in tree.opaque}
     found: dict[str, WeightSpec] = {}
     for path, keys in groups:
         group = path if path.startswith(f"{BASE}/") else f"{BASE}/{path}"
-        specs = wanted.get(group, [])
+        specs = of_groups.get(group, [])
         pairs = _pairs(group, keys, specs, in_order=group not in vague and BASE not in vague)
-        if all(_fits(spec, (shapes or {}).get(f"{path}/{key}")) for key, spec in pairs):
+        held = [((shapes or {}).get(f"{path}/{key}"), spec.shape) for key, spec in pairs]
+        if all(have is None or fits(wanted, have) for have, wanted in held):
             found.update((f"{path}/{key}", spec) for key, spec in pairs)
     return found
 
@@ -280,9 +274,3 @@ def _steps(key: str) -> list[str]:
 def _end(steps: Sequence[str], length: int, uncounted: bool) -> tuple[str, ...]:
     """The last steps of a name; `uncounted`: without the numbers that Keras puts behind names."""
     return tuple(_COUNT.sub("", step) if uncounted else step for step in steps[-length:])
-
-
-def _fits(spec: WeightSpec, shape: Sequence[int] | None) -> bool:
-    if shape is None:
-        return True
-    return len(shape) == len(spec.shape) and all(want in (None, have) for want, have in zip(spec.shape, shape))

@@ -13,17 +13,15 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from refser.rules.layer import Layer, Version
+from refser.rules.layer import MODELS, Layer, Version
 from refser.rules.rule import Var
-from refser.rules.table import rule_for
-from refser.rules.walk import Owner, snake_case
+from refser.rules.walk import Owner, group_name
 
 KERAS_1, KERAS_2, TF_KERAS, KERAS_3 = "Keras 1", "Keras 2", "tf.keras", "Keras 3"
 TF_KERAS_ALONE_SINCE = (2, 4)  # standalone Keras ended with 2.3
 CELLS_NAMED_SINCE, CELLS_NOT_COUNTED_SINCE = (2, 3), (2, 13)  # of tf.keras
 DEFERRED_WITHOUT_SCOPE_SINCE = (2, 4)
 PATHS_SINCE = (3, 3)  # before, Keras 3 wrote the variable's own name alone
-MODELS = ("Functional", "Model", "Sequential")
 RECURRENT = ("RNN", "LSTM", "GRU", "SimpleRNN")
 CONV_RECURRENT = ("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 TRANSPARENT = ("TimeDistributed", "SpectralNormalization", "Wrapper")  # tf.keras: they build a layer without calling it
@@ -127,8 +125,7 @@ class Names:
         name, release = layer.name, self._release
         made = parent is not None and parent.layer.key in RECURRENT and not layer.json
         if name is None or (made and release.names_cells and release.version < CELLS_NOT_COUNTED_SINCE):
-            rule = rule_for(layer.key)
-            return self._automatic(snake_case(rule.python_name if rule and rule.python_name else layer.class_name))
+            return self._automatic(group_name(layer))
         if (found := _NUMBERED.fullmatch(name)) is not None:  # a number that was taken
             self._next[found[1]] = max(self._next.get(found[1], 0), int(found[2] or 0) + 1)
         return name

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from refser.config.objects import invalid
-from refser.rules.layer import Layer, Shape
+from refser.rules.layer import Layer, Shape, is_integer
 from refser.rules.rule import Rule, Size
 from refser.rules.spatial import sized
 
@@ -80,7 +80,7 @@ def _dot(layer: Layer, shapes: list[Shape]) -> Shape:
 
 def _number(layer: Layer, argument: str, value: object, shape: Shape) -> int:
     """The number of an axis of `shape`, counted from the start [LY-003]."""
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not is_integer(value):
         raise layer.refuse(argument, "the number of an axis")
     layer.axis(value, shape)
     return value % len(shape)

@@ -5,12 +5,12 @@ Keras: keras.layers.core, keras.src.utils, keras.src.export.tfsm_layer.  Spec: s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from refser.rules.arguments import layer_in, layers_below
-from refser.rules.layer import Layer, Shape, Unknown
-from refser.rules.rule import MAX_SIZE, Child, Rule, Var
+from refser.rules.layer import Layer, Shape, Unknown, is_size
+from refser.rules.rule import Child, Rule, Var
 from refser.rules.spatial import first, same
 
 
@@ -30,15 +30,15 @@ def _lambda_output(layer: Layer, shapes: list[Shape]) -> Any:
     if not isinstance(found, (list, tuple)):
         raise Unknown("what shape a function of Python gives")
     batch = first(layer, shapes)[:1]
-    if all(_is_size(n) for n in found):
+    if _is_shape(found):
         return (*batch, *found)
-    if all(isinstance(shape, (list, tuple)) and all(_is_size(n) for n in shape) for shape in found):
+    if all(isinstance(shape, (list, tuple)) and _is_shape(shape) for shape in found):
         return [(*batch, *shape) for shape in found]
     raise Unknown("what shape a function of Python gives")
 
 
-def _is_size(value: Any) -> bool:
-    return value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MAX_SIZE)
+def _is_shape(values: Sequence[Any]) -> bool:
+    return all(n is None or is_size(n) for n in values)
 
 
 def _identity(layer: Layer, shapes: list[Shape]) -> Any:

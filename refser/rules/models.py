@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from refser.config.models import is_operation
-from refser.config.objects import KerasObject, invalid, kind_of
+from refser.config.models import INPUT_SHAPES, entries_of, is_operation
+from refser.config.objects import KerasObject, path_of
 from refser.rules.infer import infer, output_of_model
-from refser.rules.layer import Layer, Shape, Unbuilt, Unknown
+from refser.rules.layer import KERAS_3, MODELS, Layer, Shape, Unbuilt, Unknown, object_in
 from refser.rules.rule import Child, Rule
 from refser.rules.table import rule_for
 
-KERAS_3 = (3,)
 LAYERS_SINCE, COUNTED_ONCE_SINCE = (2, 15), (2, 14)
 
 
@@ -38,10 +37,10 @@ def is_built(model: Layer) -> bool:
     """
     if model.key != "Sequential" or model.version < KERAS_3 or model.build is not None:
         return True
-    values = entries_of(model)
-    first = values[0][1] if values else None
+    values, _ = entries_of(KerasObject(model.json, model.at))
+    first = values[0] if values else None
     config = first.get("config") if isinstance(first, Mapping) else None
-    said = (config.get(key) for key in ("batch_shape", "batch_input_shape")) if isinstance(config, Mapping) else ()
+    said = (config.get(key) for key in INPUT_SHAPES) if isinstance(config, Mapping) else ()
     return model.config.get("build_input_shape") is not None or any(shape is not None for shape in said)
 
 
@@ -49,36 +48,22 @@ def _read_layers(model: Layer) -> list[Layer]:
     scopes: Sequence[str] | None = ("",)
     if model.key == "Sequential":  # it builds its layers itself, unless they come from a file
         scopes = None if model.scopes_below is None else [*model.scopes_below, ""]
-    found = []
-    for at, value in entries_of(model):
-        if not isinstance(value, Mapping) or not is_operation(KerasObject(value, at)):
-            found.append(Layer.read(value, at, version=model.version, scopes=scopes))
-    return found
+    values, place = entries_of(KerasObject(model.json, model.at))
+    at = path_of(place)
+    objects = [object_in(value, f"{at}[{number}]") for number, value in enumerate(values)]
+    return [Layer.of(it, version=model.version, scopes=scopes) for it in objects if not is_operation(it)]
 
 
-def entries_of(model: Layer) -> list[tuple[str, Any]]:
-    """All entries of `layers` with their JSON paths; Keras 1 has the list of a Sequential in the place of its config."""
-    values = model.config.get("layers")
-    at = f"{model.at}.config.layers" if model.at else "config.layers"
-    if isinstance(model.json.get("config"), list):
-        at = at.removesuffix(".layers")
-    if not isinstance(values, list):
-        raise invalid("CF-030", f"{kind_of(values)} as the layers of {model.class_name}; wanted a list", at)
-    return [(f"{at}[{number}]", value) for number, value in enumerate(values)]
-
-
-def _functional(model: Layer) -> Iterable[Child]:
-    return _layers(model, layers_of(model))
-
-
-def _sequential(model: Layer) -> Iterable[Child]:
-    """A leading InputLayer is no member [WT-012]."""
+def members_of(model: Layer) -> list[Layer]:
+    """The layers that the model holds: a leading InputLayer of a Sequential is none of them [WT-012]."""
     layers = layers_of(model)
-    return _layers(model, layers[1:] if layers and layers[0].class_name == "InputLayer" else layers)
+    headed = model.key == "Sequential" and bool(layers) and layers[0].class_name == "InputLayer"
+    return layers[1:] if headed else layers
 
 
-def _layers(model: Layer, layers: list[Layer]) -> Iterable[Child]:
+def _layers(model: Layer) -> Iterable[Child]:
     """The container under its name of this version; before 2.14 a layer with weights stood in it twice [WT-017]."""
+    layers = members_of(model)
     if model.version >= LAYERS_SINCE:
         return (Child("layers", layers),)
     if model.version >= COUNTED_ONCE_SINCE:
@@ -103,7 +88,7 @@ def has_weights(layer: Layer) -> bool:
         try:
             if rule.variables_of(value):
                 return True
-            if value.key in ("Functional", "Model", "Sequential"):
+            if value.key in MODELS:
                 todo.extend(layers_of(value))  # their container would ask the same of each of them
             elif rule.children:
                 todo.extend(child.value for child in rule.children(value))
@@ -113,8 +98,6 @@ def has_weights(layer: Layer) -> bool:
 
 
 RULES = (
-    Rule("Functional", children=_functional, output=_output),
-    Rule("Model", children=_functional, output=_output),
-    Rule("Sequential", children=_sequential, output=_output),
+    *(Rule(name, children=_layers, output=_output) for name in MODELS),
     Rule("InputLayer"),
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from refser.rules.layer import Layer, Shape, Unknown
+from refser.rules.layer import Layer, Shape, Unknown, is_integer
 from refser.rules.rule import Child, Rule, Var
 from refser.rules.table import rule_for
 from refser.rules.wrappers import child_layer, output_of
@@ -30,7 +30,7 @@ def _axes(layer: Layer, shape: Shape | None = None) -> Shape:
     value = layer.config.get("axis", -1)
     if not isinstance(value, (list, tuple)):
         return (_axis(layer, shape),)
-    if not all(isinstance(number, int) and not isinstance(number, bool) for number in value):
+    if not all(is_integer(number) for number in value):
         raise layer.refuse("axis", "an integer or a list of them")
     return tuple(layer.axis(number, shape) for number in sorted(value))
 

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from refser.config.objects import KerasObject
 from refser.config.policy import FLOAT32
-from refser.rules.layer import Layer, Unknown, Version, key_of
-from refser.rules.optimizers import KERAS_3, State, Trained, Weight, counters, optimizer_rule, states_of
+from refser.rules.layer import KERAS_3, MODELS, Layer, Unknown, Version, key_of
+from refser.rules.optimizers import State, Trained, Weight, counters, optimizer_rule, states_of
 from refser.rules.patterns import Budget, TooSlow
 from refser.rules.table import rule_for
-from refser.rules.trained import MODELS, Specs, floatx_of, has_loss_scaling, trainable_weights
+from refser.rules.trained import Specs, floatx_of, has_loss_scaling, trainable_weights
 from refser.rules.walk import Opaque, Owner, group_name, name_key, snake_case, without_ids
 
 _LOSS_SCALING, _MULTI = ("lossscaleoptimizer", "lossscaleoptimizerv3"), "multioptimizer"

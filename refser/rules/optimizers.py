@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from refser.rules.layer import Layer, Shape, Unknown, Version
+from refser.rules.layer import KERAS_3, Layer, Shape, Unknown, Version
 from refser.rules.patterns import Budget, TooSlow
 
-KERAS_3: Version = (3,)
 DUMMIES_OF_INTEGERS_SINCE, EMA_IN_A_BLOCK_SINCE, MUON_FOR_MATRICES_SINCE = (3, 8), (3, 10), (3, 13)
 
 

@@ -10,12 +10,11 @@ from typing import Any
 
 from refser.config.nodes import Array, read_node
 from refser.config.objects import KerasObject, invalid, kind_of
-from refser.rules.layer import Layer, Shape, Unknown
+from refser.rules.layer import KERAS_3, Layer, Shape, Unknown, is_integer
 from refser.rules.rule import Child, Rule, Size, Var
 from refser.rules.spatial import first, of_rank, padding_of, same, sized, window
 from refser.rules.wrappers import output_of
 
-KERAS_3 = (3,)
 _LOOKUPS = ("IntegerLookup", "StringLookup")
 
 
@@ -46,7 +45,7 @@ def _kept(layer: Layer) -> Shape:
     """The lengths of the axes that have a mean each, in the order of the input."""
     value = layer.config.get("axis", -1)
     numbers = [] if value is None else value if isinstance(value, (list, tuple)) else [value]
-    if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
+    if not all(is_integer(number) for number in numbers):
         raise layer.refuse("axis", "an integer, a list of them, or null")
     lengths = {number: layer.axis(number) for number in numbers}  # refuses an axis that the input does not have
     return tuple(lengths[number] for number in sorted(numbers, key=lambda number: number % len(layer.shape)))

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from refser.config.objects import invalid
-from refser.rules.layer import Layer, Shape
-from refser.rules.rule import MAX_SIZE, Rule, Size
+from refser.rules.layer import Layer, Shape, is_size
+from refser.rules.rule import Rule, Size
 from refser.rules.spatial import each, first, keras_1, of_rank, pairs, sized, split
 
 
@@ -36,7 +36,11 @@ def _product(layer: Layer, sizes: list[Size]) -> Size:
 def _reshape(layer: Layer, shapes: list[Shape]) -> Shape:
     batch, *rest = _batched(layer, shapes)
     target = layer.config.get("target_shape")
-    if not isinstance(target, (list, tuple)) or not all(_is_size(n) for n in target) or list(target).count(-1) > 1:
+    if (
+        not isinstance(target, (list, tuple))
+        or not all(n is None or is_size(n, -1) for n in target)
+        or list(target).count(-1) > 1
+    ):
         raise layer.refuse("target_shape", "sizes, one of which may be -1")
     total = _product(layer, rest)
     if total is None or None in target:
@@ -45,10 +49,6 @@ def _reshape(layer: Layer, shapes: list[Shape]) -> Shape:
     if total != known if -1 not in target else not known or total % known:
         raise invalid("LY-004", f"{layer.class_name} would make {target!r:.60} of {total} elements", layer.at)
     return batch, *(total // known if n == -1 else n for n in target)
-
-
-def _is_size(value: Any) -> bool:
-    return value is None or (isinstance(value, int) and not isinstance(value, bool) and -1 <= value < MAX_SIZE)
 
 
 def _permute(layer: Layer, shapes: list[Shape]) -> Shape:

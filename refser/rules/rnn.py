@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from refser.config.objects import invalid
-from refser.rules.layer import Layer, Shape, Unknown
+from refser.rules.layer import KERAS_3, Layer, Shape, Unknown
 from refser.rules.rule import Child, Dims, Rule, Var
 from refser.rules.table import rule_for
 from refser.rules.wrappers import output_of, sequence_build
 
-KERAS_3 = (3,)
 CELLS = frozenset(("LSTMCell", "GRUCell", "SimpleRNNCell", "ConvLSTMCell", "StackedRNNCells"))
 
 # Cells: the output of a rule is that of `call`, followed by the new states

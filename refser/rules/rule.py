@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from refser.config.objects import invalid
-from refser.rules.layer import RANK_MAX, Layer, Shape
+from refser.rules.layer import MAX_SIZE, RANK_MAX, Layer, Shape
 
 Size = int | None
 Dims = Mapping[str, int | tuple[Size, ...] | None]
-MAX_SIZE = 1 << 62  # elements along one axis that an array can have
 
 
 class Var(NamedTuple):

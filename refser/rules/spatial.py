@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from refser.config.objects import invalid
-from refser.rules.layer import Layer, Shape, Unknown
-from refser.rules.rule import MAX_SIZE, Rule, Size
+from refser.rules.layer import MAX_SIZE, Layer, Shape, Unknown, is_size
+from refser.rules.rule import Rule, Size
 
 SINGLE_BATCH_AXIS_SINCE = (3,)
 # Arguments that only Keras 1 had.  Its kernels and its defaults are others, so nothing is said of a layer that has one.
@@ -105,7 +105,7 @@ def pairs(layer: Layer, argument: str, rank: int, default: Any) -> list[tuple[in
         pair = [item, item] if isinstance(item, int) else item
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
             raise layer.refuse(argument, f"an integer, or {rank} integers or pairs of them")
-        if not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < MAX_SIZE for n in pair):
+        if not all(map(is_size, pair)):
             raise layer.refuse(argument, "integers, at least 0")
         found.append((pair[0], pair[1]))
     return found

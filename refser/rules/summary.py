@@ -11,13 +11,13 @@ from math import prod
 from typing import Any, NamedTuple
 
 from refser.config import KerasObject
-from refser.rules.infer import Trace, is_model_class, trace, tracing
-from refser.rules.layer import Layer, Shape
+from refser.rules.infer import Trace, trace, tracing
+from refser.rules.layer import MODELS, Layer, Shape
 from refser.rules.models import layers_of
 from refser.rules.rule import Var
 from refser.rules.table import rule_for
 from refser.rules.tree import dtype_of, tree_of
-from refser.rules.walk import Opaque, Owner, Walk
+from refser.rules.walk import Opaque, Owner, Walk, python_name
 from refser.values import DTYPES
 
 # Built from the start: Keras shows their 0 without a remark even where the model was never built.
@@ -106,7 +106,7 @@ def summarize(
         rows, chain = _rows(root, expand_nested)
     return Summary(
         name=root.layer.name,
-        class_name=_python_name(root.layer),
+        class_name=python_name(root.layer),
         rows=tuple(rows),
         chain=chain,
         trainable=counts[True],
@@ -135,18 +135,15 @@ def _added(count: Count, weight: _Weight) -> tuple[Count, bool]:
     return Count(count.parameters + size, count.bytes + size * DTYPES[weight.dtype][1] // 8), True
 
 
-def _weights(owner: Owner) -> Iterator[_Weight]:
+def _weights(top: Owner) -> Iterator[_Weight]:
     """`layer.weights`: each once, though the file may have one twice, and those that Keras keeps and does not save."""
-    todo = [owner]
-    while todo:
-        owner = todo.pop()
+    for owner in top:
         layer = owner.layer
         for var, shape in owner.variables:
             if not var.of:
                 # Whether `trainable=False` reaches it may depend on when it was set: in a model that was loaded it does not.
                 yield _Weight(shape, _memory_dtype(layer, var), var.trainable and layer.trainable is not False)
         yield from _unsaved(owner)
-        todo.extend(reversed(owner.children))
 
 
 def _memory_dtype(layer: Layer, var: Var) -> str:
@@ -198,7 +195,7 @@ def _rows(root: Owner, expand: bool) -> tuple[list[Row], bool]:
 
 
 def _trace(layer: Layer) -> Trace | None:
-    if not is_model_class(layer):
+    if layer.key not in MODELS:
         return None
     return trace(layer, layers_of(layer))
 
@@ -219,7 +216,7 @@ def _of_trace(model: Layer, found: Trace, *, expand: bool, depth: int) -> Iterat
         counted = _counted(layer, fed and len(entry.calls) > 0)
         yield Row(
             name=layer.name,
-            class_name=_python_name(layer),
+            class_name=python_name(layer),
             outputs=outputs,
             parameters=counted.parameters,
             built=counted.built,
@@ -259,11 +256,6 @@ def _counted(layer: Layer, called: bool) -> _Counted:
         count, sized = _added(count, weight)
         known &= sized
     return _Counted(count.parameters if known else None, True)
-
-
-def _python_name(layer: Layer) -> str:
-    rule = rule_for(layer.key)
-    return rule.python_name if rule and rule.python_name else layer.class_name
 
 
 def _connections(found: Trace, number: int) -> tuple[str, ...]:

@@ -16,7 +16,9 @@ _TABLES = (
     *("pooling", "preprocessing", "regularization", "reshaping", "rnn", "wrappers"),
 )
 _RULES: dict[str, Rule] = {}
+_OTHER = ">"  # in the keys of classes that are not Keras's own
 _loaded = False
+_others = False  # whether other packages were asked
 _loading = threading.RLock()  # one that the same thread may take again: what is loaded registers rules
 
 
@@ -32,42 +34,54 @@ def register(key: str, rule: Rule) -> None:
 
     Replaces an earlier one; raises `ValueError` for the name of a class of Keras.  An example is in `refser.rules`.
     """
-    _load()
-    if ">" not in key:
+    _load_others()
+    if _OTHER not in key:
         raise ValueError(f"{key!r} names a class of Keras; wanted a registered name, 'package>Class'")
     _RULES[key] = rule
 
 
 def rule_for(key: str) -> Rule | None:
     _load()
+    if _OTHER in key and key not in _RULES:
+        _load_others()
     return _RULES.get(key)
 
 
 def all_rules() -> Iterable[Rule]:
-    _load()
+    _load_others()
     return _RULES.values()
 
 
 def _load() -> None:
-    """The tables of Keras's own classes, then what the entry points `refser.rules` of other packages register [LY-020].
-
-    Each entry point is a function without arguments.  One that fails is warned of: its classes stay opaque.
-    """
+    """The tables of Keras's own classes."""
     global _loaded
     if _loaded:
         return
+    from importlib import import_module
+
     with _loading:
-        if _RULES:  # loaded meanwhile, or loading in this thread
+        if not _RULES:
+            for name in _TABLES:
+                add(*import_module(f"refser.rules.{name}").RULES)
+        _loaded = True
+
+
+def _load_others() -> None:
+    """What the entry points `refser.rules` of other packages register [LY-020]; to look for them takes longer than the tables.
+
+    Each entry point is a function without arguments.  One that fails is warned of: its classes stay opaque.
+    """
+    global _others
+    _load()
+    with _loading:
+        if _others:  # loaded, or loading in this thread
             return
-        from importlib import import_module
+        _others = True
         from importlib.metadata import entry_points
 
-        for name in _TABLES:
-            add(*import_module(f"refser.rules.{name}").RULES)
         for point in entry_points(group="refser.rules"):
             try:
                 point.load()()
             except Exception as error:  # another package's code, which is not to break the reading of files
                 message = f"no rules from the entry point {point.name} = {point.value}: {type(error).__name__}: {error}"
                 warnings.warn(message, RuntimeWarning, stacklevel=2)
-        _loaded = True

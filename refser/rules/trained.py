@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from refser.config.policy import Policy
-from refser.rules.layer import Layer, Unbuilt, Unknown
-from refser.rules.optimizers import KERAS_3, Weight
+from refser.rules.layer import KERAS_3, MODELS, Layer, Unbuilt, Unknown
+from refser.rules.optimizers import Weight
 from refser.rules.table import rule_for
 from refser.rules.walk import Owner
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Specs = Mapping[str, Sequence["WeightSpec"]]  # by group
 FROZEN_BEFORE_BUILT_SINCE = (3, 2)  # until then, `trainable=False` in a constructor kept nothing from training
-FUNCTIONAL, MODELS = ("Functional", "Model"), ("Functional", "Model", "Sequential")
+FUNCTIONAL = ("Functional", "Model")
 
 
 def trainable_weights(model: Owner, scope: str, specs: Specs, blocked: set[str]) -> Iterator[Weight]:
@@ -91,16 +91,8 @@ def is_unbuilt(layer: Layer) -> bool:
 
 def floatx_of(model: Owner) -> str | None:
     """The type of `learning_rate`, which the config does not tell; float32, unless all layers have float64."""
-    found = {owner.layer.policy.variable_dtype for owner in _owners(model) if owner.variables}
+    found = {owner.layer.policy.variable_dtype for owner in model if owner.variables}
     return None if found == {"float64"} else "float32"
-
-
-def _owners(model: Owner) -> Iterator[Owner]:
-    todo = [model]
-    while todo:
-        owner = todo.pop()
-        yield owner
-        todo.extend(reversed(owner.children))
 
 
 # Loss scaling

@@ -151,18 +151,18 @@ def _specs(owner: Owner, scope: str | None, found: dict[str, list[WeightSpec]]) 
             dtype=dtype_of(layer, var),
             trainable=var.trainable if var.of else var.trainable and layer.trainable,
         )
-        for key, (var, shape) in zip(_keys(owner), owner.variables)
+        for key, (var, shape) in zip(keys_of(owner), owner.variables)
     ]
     for child in owner.children:
-        _specs(child, _below(scope, child), found)
+        _specs(child, below(scope, child), found)
 
 
-def _below(scope: str | None, owner: Owner) -> str | None:
+def below(scope: str | None, owner: Owner) -> str | None:
     """The names of the layers around what the layer owns; None where one of them is numbered by a global counter."""
     return None if scope is None or owner.layer.name is None else f"{scope}{owner.layer.name}/"
 
 
-def _keys(owner: Owner) -> Iterator[str]:
+def keys_of(owner: Owner) -> Iterator[str]:
     """What the file calls each variable in its group [WT-010]."""
     numbers = count()
     for var, _ in owner.variables:
@@ -173,12 +173,16 @@ def _variable_path(owner: Owner, var: Var, scope: str | None) -> str | None:
     """The names of the layers around the variable and its own; of the layer that made it, where it is saved a second time."""
     if not var.of:
         return None if scope is None or var.name is None else f"{scope}{var.name}"
-    for child in owner.children:
-        if child.path.rpartition("/")[2] == var.of:
-            for made, _ in child.variables:
-                if made.name == var.name:
-                    return _variable_path(child, made, _below(scope, child))
+    if (child := maker_of(owner, var)) is not None:
+        for made, _ in child.variables:
+            if made.name == var.name:
+                return _variable_path(child, made, below(scope, child))
     return None
+
+
+def maker_of(owner: Owner, var: Var) -> Owner | None:
+    """The layer inside that made a variable which its owner saves a second time."""
+    return next((child for child in owner.children if child.path.rpartition("/")[2] == var.of), None) if var.of else None
 
 
 def dtype_of(layer: Layer, var: Var) -> str | None:

@@ -9,12 +9,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from refser.rules.layer import Layer, Shape, Unbuilt, Unknown, Version
+from refser.rules.layer import KERAS_3, Layer, Shape, Unbuilt, Unknown, Version
 from refser.rules.rule import Child, Var
 from refser.rules.table import rule_for
 
 NESTED_CONTAINERS_SINCE = (3, 15)
-KERAS_3 = (3,)
 LAYERS = "layers"
 _NO_WORD, _WORD, _TAIL = re.compile(r"\W+"), re.compile(r"(.)([A-Z][a-z]+)"), re.compile(r"([a-z])([A-Z])")
 
@@ -37,6 +36,14 @@ class Owner:
         self.layer, self.path = layer, path
         self.variables: list[tuple[Var, Shape]] = []  # in file order
         self.children: list[Owner] = []  # in the order of their making, which is that of `model.variables`
+
+    def __iter__(self) -> Iterator[Owner]:
+        """This one and all below it, in the order of their making."""
+        todo = [self]
+        while todo:
+            owner = todo.pop()
+            yield owner
+            todo.extend(reversed(owner.children))
 
     @property
     def group(self) -> str:
@@ -144,9 +151,13 @@ def without_ids(value: Any) -> Any:
     return value
 
 
-def group_name(layer: Layer) -> str:
+def python_name(layer: Layer) -> str:
     rule = rule_for(layer.key)
-    return snake_case(rule.python_name if rule and rule.python_name else layer.class_name)
+    return rule.python_name if rule and rule.python_name else layer.class_name
+
+
+def group_name(layer: Layer) -> str:
+    return snake_case(python_name(layer))
 
 
 _SNAKES: dict[str, str] = {}

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from refser.rules.layer import Layer, Shape, Unknown
+from refser.rules.layer import KERAS_3, Layer, Shape, Unknown
 from refser.rules.rule import Child, Rule
 from refser.rules.table import rule_for
 
-KERAS_3 = (3,)
 BIDIRECTIONAL_WITHOUT_COPY_SINCE = (3, 3, 3)
 RECURRENT = frozenset(("RNN", "LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"))
 
