@@ -104,22 +104,15 @@ class Weight:
     big_endian: bool = False  # how the numbers lie in `source` [VA-007]
     described: Callable[[str], Described | None] | None = field(default=None, repr=False)  # asked for by inner path
 
+    def altered(self, **changes: Any) -> Weight:
+        """This weight with other values in some of its fields."""
+        kept = {"path": self.path, "dtype": self.dtype, "shape": self.shape, "source": self.source}
+        return Weight(**{**kept, "big_endian": self.big_endian, "described": self.described, **changes})
+
     def moved(self, path: str) -> Weight:
         """The same array under another path; what it is called stays."""
         found, here = self.described, self.path
-        return Weight(
-            path=path,
-            dtype=self.dtype,
-            shape=self.shape,
-            source=self.source,
-            big_endian=self.big_endian,
-            described=None if found is None else lambda _: found(here),
-        )
-
-    def described_by(self, described: Callable[[str], Described | None] | None) -> Weight:
-        """The same array with somebody who knows what it is called."""
-        place = {"path": self.path, "dtype": self.dtype, "shape": self.shape, "source": self.source}
-        return Weight(**place, big_endian=self.big_endian, described=described)  # type: ignore[arg-type]
+        return self.altered(path=path, described=None if found is None else lambda _: found(here))
 
     @property
     def name(self) -> str | None:

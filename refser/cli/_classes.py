@@ -130,11 +130,13 @@ def _children(names: Iterable[str]) -> dict[str, list[str]]:
 
 def _pair(names: Mapping[str, str | None], layers: Sequence[object]) -> Iterator[tuple[str, object]]:
     """The children of a container, each with its layer of the config where that can be told."""
+    from refser.rules.walk import snake_case
+
     by_name = match_by_name({"config": layers})
     yield from ((child, by_name[name]) for child, name in names.items() if name is not None and name in by_name)
     by_stem: dict[str, list[object]] = {}
     for layer in layers:
-        by_stem.setdefault(_snake_case(class_of(layer) or ""), []).append(layer)
+        by_stem.setdefault(snake_case((class_of(layer) or "").rpartition(">")[2]), []).append(layer)
     found: dict[str, list[tuple[int, str]]] = {}
     for child in (child for child, name in names.items() if name is None):
         numbered = re.fullmatch(_NUMBERED, child, re.DOTALL)
@@ -145,12 +147,6 @@ def _pair(names: Mapping[str, str | None], layers: Sequence[object]) -> Iterator
     for stem, children in found.items():
         if len(children) == len(by_stem[stem]):
             yield from zip((child for _, child in sorted(children)), by_stem[stem])
-
-
-def _snake_case(class_name: str) -> str:
-    """A class as Keras names its groups: `Conv2D` is conv2d, `BatchNormalization` batch_normalization."""
-    plain = re.sub(r"\W+", "", class_name.rpartition(">")[2])
-    return re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", plain)).lower()
 
 
 def _layers(thing: object) -> list[object]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from refser._record import field, record
 from refser.errors import AccessError, InvalidError, Problem, RefserError
@@ -16,6 +16,9 @@ from refser.values import ByteRange, Described, Generation, MemoryBytes, Model, 
 
 if TYPE_CHECKING:
     from refser.rules.tree import WeightTree
+
+
+P = TypeVar("P")
 
 
 class Assets(Mapping[str, bytes]):
@@ -40,38 +43,48 @@ def no_assets() -> Assets:
     return Assets({}, lambda name: b"")
 
 
-class Named(Mapping[str, Weight]):
-    """Weights that know what the config calls them; it is asked only when somebody wants to know."""
+class Weights(Mapping[str, Weight]):
+    """Weights by inner path, each made when it is asked for: listing thousands of paths makes none.
 
-    def __init__(self, weights: Mapping[str, Weight], described: Callable[[str], Described | None]) -> None:
-        self._weights, self._described, self._made = weights, described, dict[str, Weight]()
+    `names` are asked what the config calls a weight, and only when somebody wants to know.
+    """
+
+    def __init__(self, places: Mapping[str, P], make: Callable[[str, P], Weight], names: Names | None = None) -> None:
+        self._places: Mapping[str, Any] = places
+        self._make, self._names, self._made = make, names, dict[str, Weight]()
+
+    def named(self, names: Names) -> Weights:
+        return Weights(self._places, self._make, names)
 
     def __getitem__(self, path: str) -> Weight:
         made = self._made.get(path)
         if made is None:
-            made = self._made[path] = self._weights[path].described_by(self._described)
+            made = self._make(path, self._places[path])
+            if self._names is not None:
+                made = made.altered(described=self._names.of)
+            self._made[path] = made
         return made
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._weights)
+        return iter(self._places)
 
     def __len__(self) -> int:
-        return len(self._weights)
+        return len(self._places)
 
     def __contains__(self, path: object) -> bool:
-        return path in self._weights
+        return path in self._places
 
     def keys(self) -> KeysView[str]:
-        return self._weights.keys()
+        return self._places.keys()
 
 
-class _Descriptions:
+class Names:
     """What a file's config says of its weights, worked out once."""
 
     def __init__(self, file: ModelFile, config: str) -> None:
         self._config, self._version, self._generation, self._limits = config, file.keras_version, file.generation, file.limits
         self._weights, self._groups = file.weights, file.found_groups  # the file may be closed by then
-        self._by_path: Mapping[str, Described] | None = None
+        self._found: Mapping[str, Described] | RefserError | None = None
 
     def of(self, path: str) -> Described | None:
         """None too where the config is wrong: `ModelFile.variables` says what is wrong with it."""
@@ -82,18 +95,22 @@ class _Descriptions:
 
     def by_path(self) -> Mapping[str, Described]:
         """Raises the first requirement that the config breaks."""
-        if self._by_path is None:
-            from refser import jsonio
-            from refser.rules.tree import expected_weights
-
+        if self._found is None:
             try:
-                config = jsonio.parse_object(self._config, limits=self._limits, at="config")
-                tree = expected_weights(config, keras_version=self._version, generation=self._generation)
-            except RefserError:
-                self._by_path = {}
-                raise
-            self._by_path = self._legacy(tree) if self._generation == "legacy" else {spec.path: spec for spec in tree}
-        return self._by_path
+                self._found = self._work_out()
+            except RefserError as error:
+                self._found = error
+        if isinstance(self._found, RefserError):
+            raise self._found
+        return self._found
+
+    def _work_out(self) -> Mapping[str, Described]:
+        from refser import jsonio
+        from refser.rules.tree import expected_weights
+
+        config = jsonio.parse_object(self._config, limits=self._limits, at="config")
+        tree = expected_weights(config, keras_version=self._version, generation=self._generation)
+        return self._legacy(tree) if self._generation == "legacy" else {spec.path: spec for spec in tree}
 
     def _legacy(self, tree: WeightTree) -> Mapping[str, Described]:
         """The names in the file depend on how its model was made; layer and order tell more."""
@@ -120,10 +137,15 @@ class ModelFile:
     problems: tuple[Problem, ...] = ()  # what is odd about the file and did not stop the reading
     limits: Limits = field(default=DEFAULT_LIMITS, repr=False)
     closed: bool = False
+    names: Names | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if self.config_json is not None and self.weights:
-            self.weights = Named(self.weights, _Descriptions(self, self.config_json).of)
+        if self.config_json is None:
+            return
+        self.names = Names(self, self.config_json)
+        if plain := self.weights:
+            lazy = plain if isinstance(plain, Weights) else Weights(plain, lambda _, weight: weight)
+            self.weights = lazy.named(self.names)
 
     @property
     def variables(self) -> Mapping[str, Weight]:
@@ -131,10 +153,10 @@ class ModelFile:
 
         Raises what is wrong with the config, or `InvalidError` where the file has none [WT-014].
         """
-        if self.config_json is None:
+        if self.names is None:
             message = "a file without a config, which alone tells the names of variables"
             raise InvalidError(Problem(code="WT-014", message=message, at=self.path, hint="open the whole model"))
-        _Descriptions(self, self.config_json).by_path()
+        self.names.by_path()
         found: dict[str, Weight] = {}
         for weight in self.weights.values():
             if (path := weight.variable_path) is not None:
@@ -199,10 +221,8 @@ class ModelFile:
 
 
 def _in_memory(weight: Weight) -> Weight:
-    from dataclasses import replace
-
     data = bytes(weight.source.read())
-    return replace(weight, source=ByteRange(MemoryBytes(data), 0, len(data)))
+    return weight.altered(source=ByteRange(MemoryBytes(data), 0, len(data)))
 
 
 def checked_groups(model: Model, code: str) -> Sequence[WeightGroup]:

@@ -5,14 +5,14 @@ Spec: spec/weights-h5.md (WH).  Not here: opening HDF5 (hdf5), splitting over se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from refser.errors import InvalidError, Problem
 from refser.hdf5 import Dataset, Flat, Group, NewDataset, NewGroup, is_text, plan_tree
-from refser.layouts.model_file import ModelFile, checked_groups
+from refser.layouts.model_file import ModelFile, Weights, checked_groups
 from refser.limits import Limits
 from refser.values import Model, Weight, WeightGroup, natural
 
@@ -34,31 +34,6 @@ class Store:
             WeightGroup(path=group.path, name=_name(group), keys=tuple(path[len(group.path) + 1 :] for path in paths))
             for group, paths in self._owners()
         )
-
-
-class Weights(Mapping[str, Weight]):
-    """Weights by inner path, each made when it is asked for: listing thousands of paths makes none."""
-
-    def __init__(self, places: Mapping[str, int], make: Callable[[int, str], Dataset]) -> None:
-        self._places, self._make, self._made = places, make, dict[str, Weight]()
-
-    def __getitem__(self, path: str) -> Weight:
-        made = self._made.get(path)
-        if made is None:
-            made = self._made[path] = self._make(self._places[path], path).weight(path)
-        return made
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __contains__(self, path: object) -> bool:
-        return path in self._places
-
-    def keys(self) -> KeysView[str]:
-        return self._places.keys()
 
 
 def detect_weights_h5(root: Group) -> bool:
@@ -119,7 +94,7 @@ def _ordinary_store(flat: Flat) -> Store | None:
         for path, count in owners.items():
             yield flat.group(path), list(islice(paths, count))
 
-    return Store(Weights(places, flat.dataset), owned)
+    return Store(Weights(places, lambda path, place: flat.dataset(place, path).weight(path)), owned)
 
 
 def _any_store(root: Group) -> Store:
@@ -150,8 +125,7 @@ def _any_store(root: Group) -> Store:
             frames.pop()
     if nested:  # a group inside a group's weights has its own place in the list [WH-004]
         arrays = {path: arrays[path] for _, paths in owners for path in paths}
-    found = list(arrays.values())
-    return Store(Weights({path: number for number, path in enumerate(arrays)}, lambda number, _: found[number]), lambda: owners)
+    return Store(Weights(arrays, lambda path, dataset: dataset.weight(path)), lambda: owners)
 
 
 def _in_order(group: Group, below_vars: bool) -> Iterator[tuple[str, Group | Dataset]]:

@@ -164,7 +164,7 @@ class _Author:
             self.problem("WT-030", f"{misfit}; wanted {_wanted(spec)}", f"/{spec.path}")
 
     def _put(self, spec: WeightSpec, weight: Weight) -> None:
-        self.weights[spec.path] = weight.described_by(lambda _: spec)
+        self.weights[spec.path] = weight.altered(described=lambda _: spec)
 
     # Values that variables start with
 
