@@ -44,17 +44,14 @@ class StreamSource(Source):
         self._run = 1  # pages that the last request went on for
 
     def image(self) -> tuple[memoryview, Callable[[int, int], None] | None]:
-        return self._image.toreadonly(), self.fetch
+        return self._image.toreadonly(), self.keep
 
-    def fetch(self, start: int, length: int) -> None:
+    def keep(self, offset: int, length: int) -> None:
         """Have these bytes in the image, as far as the file has them."""
-        first, last = start // PAGE, (min(start + length, self.size) - 1) // PAGE
+        first, last = offset // PAGE, (min(offset + length, self.size) - 1) // PAGE
         with self._lock:
             while (first := self._have.find(0, first, last + 1)) >= 0:
                 self._request(first, last)
-
-    def keep(self, offset: int, length: int) -> None:
-        self.fetch(offset, length)
 
     def _request(self, first: int, last: int) -> None:
         """One read from page `first`: as far as `last`, and further when it goes on from what is there already."""
@@ -73,7 +70,7 @@ class StreamSource(Source):
             with self._lock:
                 return memoryview(self._read(offset, length)).toreadonly()
         if length:
-            self.fetch(offset, length)
+            self.keep(offset, length)
         return self._image[offset : offset + length].toreadonly()
 
     def _read(self, offset: int, length: int) -> bytes:

@@ -4,7 +4,7 @@ Spec: spec/hdf5.md (H5).  Not here: what Keras keeps in the tree (layouts).
 """
 
 from refser.hdf5._plan import Plan
-from refser.hdf5._superblock import SIGNATURE
+from refser.hdf5._superblock import SIGNATURE, signature_places
 from refser.hdf5._tree import Attribute, Dataset, FixedStrings, Flat, Group, NewDataset, NewGroup, is_text
 from refser.limits import Limits
 from refser.source import Source
@@ -28,13 +28,8 @@ __all__ = [
 
 
 def find_superblock(source: Source) -> int | None:
-    """Where the file signature stands: at 0, 512, 1024, 2048 and so on [H5-013]."""
-    at = 0
-    while at + len(SIGNATURE) <= source.size:
-        if source.view(at, len(SIGNATURE)) == SIGNATURE:
-            return at
-        at = at * 2 or 512
-    return None
+    """Where the file signature stands, if anywhere [H5-013]."""
+    return next((at for at in signature_places(source.size) if source.view(at, len(SIGNATURE)) == SIGNATURE), None)
 
 
 def read_tree(source: Source, *, limits: Limits) -> Group:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Mapping
+from typing import NoReturn
 
-from refser.errors import LimitError, Problem
 from refser.hdf5._datatype import SPACE_PADDED, Type, read_shape, read_type
 from refser.hdf5._header import ATTRIBUTE, ATTRIBUTE_INFO, Message
 from refser.hdf5._image import UNDEFINED, Image
@@ -167,6 +167,6 @@ class Attributes:
         if size >= 2 and self._image.buffer[body] in (2, 3) and self._image.buffer[body + 1] & 3:
             self._image.outside("an attribute whose type is shared between objects", at)
 
-    def _too_big(self, nbytes: int, at: str) -> None:
+    def _too_big(self, nbytes: int, at: str) -> NoReturn:
         message = f"an attribute of {nbytes:,} bytes; the limit is {self._image.limits.attribute_bytes:,}"
-        raise LimitError(Problem(code="LI-007", message=message, at=self._image.at(at)))
+        self._image.limit("LI-007", message, at)

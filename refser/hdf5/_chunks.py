@@ -12,7 +12,6 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import ref
 
-from refser.errors import LimitError, Problem
 from refser.hdf5._chunk_index import B_TREE, FIXED_ARRAY, IMPLICIT, SINGLE, Chunk, Layout, find_chunks
 from refser.hdf5._datatype import read_shape, read_type
 from refser.hdf5._filters import read_filters, undo
@@ -91,8 +90,7 @@ class Chunks:
             yield chunk, data[chunk.start - first : chunk.start - first + chunk.size]
 
     def _limit(self, message: str) -> NoReturn:
-        hint = RAISE.format("inflated_bytes")
-        raise LimitError(Problem(code="LI-004", message=message, at=self._image.at(self._at), hint=hint))
+        self._image.limit("LI-004", message, self._at, RAISE.format("inflated_bytes"))
 
 
 def _bytes_of(array: npt.NDArray[Any]) -> memoryview:

@@ -11,7 +11,7 @@ from itertools import islice
 from operator import le
 from typing import NoReturn
 
-from refser.errors import InvalidError, MalformedError, Problem, RefserError, UnsupportedError
+from refser.errors import InvalidError, LimitError, MalformedError, Problem, RefserError, UnsupportedError
 from refser.limits import Limits
 
 UNDEFINED = 0xFFFFFFFFFFFFFFFF
@@ -137,6 +137,9 @@ class Image:
 
     def invalid(self, message: str, at: str, code: str) -> NoReturn:
         raise InvalidError(Problem(code=code, message=message, at=self.at(at)))
+
+    def limit(self, code: str, message: str, at: str, hint: str = "") -> NoReturn:
+        raise LimitError(Problem(code=code, message=message, at=self.at(at), hint=hint))
 
     def outside(self, message: str, at: str, code: str = "H5-027") -> NoReturn:
         raise OutsideProfile(code, message, self.at(at))

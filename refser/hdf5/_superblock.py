@@ -6,6 +6,7 @@ Spec: spec/hdf5.md (H5-013, H5-014), spec/hdf5-bytes.md (H5-019).  HDF5 File For
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import NoReturn
 
 from refser.errors import InvalidError, MalformedError, Problem
@@ -49,20 +50,24 @@ def _cut_short(image: Image, message: str) -> NoReturn:
     raise MalformedError(Problem(code="H5-014", message=message, at=image.name, hint="fetch it again"))
 
 
-def find_signature(image: Image) -> int:
-    """Where the file signature stands: at 0, 512, 1024, 2048 and so on [H5-013]."""
+def signature_places(size: int) -> Iterator[int]:
+    """Where the file signature can stand: at 0, 512, 1024, 2048 and so on [H5-013]."""
     at = 0
-    while at + 8 <= image.end:
+    while at + len(SIGNATURE) <= size:
+        yield at
+        at = at * 2 or 512
+
+
+def find_signature(image: Image) -> int:
+    """Where the file signature stands.  Raises `MalformedError` where there is none."""
+    for at in signature_places(image.end):
         if image.need is not None:
             image.need(at, 512)
         if image.buffer[at : at + 8] == SIGNATURE:
             break
-        at = at * 2 or 512
     else:
         if image.buffer[:24].tobytes() == b"version https://git-lfs.":  # a part of a model that was not fetched [FT-004]
-            problem = Problem(
-                code="FT-004", message="a git-LFS pointer, not the file itself", at=image.name, hint="run `git lfs pull`"
-            )
-            raise InvalidError(problem)
+            message, hint = "a git-LFS pointer, not the file itself", "run `git lfs pull`"
+            raise InvalidError(Problem(code="FT-004", message=message, at=image.name, hint=hint))
         image.malformed(f"no HDF5 signature in {image.end:,} bytes", "")
     return at

@@ -13,15 +13,14 @@ from _thread import allocate_lock  # what threading.Lock is, without the module
 from collections.abc import Mapping
 from functools import partial
 from math import prod
-from typing import NoReturn
 
-from refser.errors import LimitError, Problem, RefserError
+from refser.errors import RefserError
 from refser.hdf5._alike import Pattern, Patterns, learn
 from refser.hdf5._attribute import Attributes
+from refser.hdf5._dataset import Datasets
 from refser.hdf5._group import SYMBOL, Groups
 from refser.hdf5._header import METADATA_MARK, Message, read_messages
 from refser.hdf5._image import Image, OutsideProfile, SharedBytes
-from refser.hdf5._profile import Datasets
 from refser.hdf5._superblock import find_signature, read_superblock
 from refser.hdf5._tree import Attribute, Dataset, Flat, Group
 from refser.source import Source
@@ -82,7 +81,7 @@ class _Walk:
         while todo:
             path, start, depth = todo.pop()
             if depth > limits.hdf5_depth:
-                self._limit("LI-006", f"groups nested over {limits.hdf5_depth} deep", path)
+                image.limit("LI-006", f"groups nested over {limits.hdf5_depth} deep", path)
             links = self._plain_links(start, path) if self._hurry else None
             if links is None:
                 links = self._links(start, path)
@@ -91,7 +90,7 @@ class _Walk:
                 continue
             objects += len(links)
             if objects > limits.hdf5_objects:
-                self._limit("LI-005", f"over {limits.hdf5_objects:,} groups and datasets", path)
+                image.limit("LI-005", f"over {limits.hdf5_objects:,} groups and datasets", path)
             prefixes += len(path) * len(links)
             if prefixes > _PATHS_MIN + _PATHS_PER_BYTE * image.end:
                 image.invalid(f"paths of {prefixes:,} characters in a file of {image.end:,} bytes", "", "H5-029")
@@ -302,6 +301,3 @@ class _Walk:
 
     def _messages(self, start: int, at: str) -> list[Message]:
         return read_messages(self._again, start - self._again.base, at)
-
-    def _limit(self, code: str, message: str, at: str) -> NoReturn:
-        raise LimitError(Problem(code=code, message=message, at=self._image.at(at)))

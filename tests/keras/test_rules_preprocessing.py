@@ -371,13 +371,13 @@ def test_weights_of_words_without_keras(class_name: str, config: dict[str, Any],
 
 def test_arrays_without_a_key_are_numbered_among_themselves() -> None:
     from refser.rules.rule import Rule, Var
-    from refser.rules.tree import _keys
+    from refser.rules.tree import keys_of
     from refser.rules.walk import Owner
 
     layer = Layer("Odd", {}, at="", version=NEWEST)
     owner = Owner(layer, "odd")
     owner.variables = Rule("Odd", (Var("a"), Var("b", key="b"), Var("c"))).variables_of(layer)
-    assert list(_keys(owner)) == ["0", "b", "1"]
+    assert list(keys_of(owner)) == ["0", "b", "1"]
 
 
 # tf.keras

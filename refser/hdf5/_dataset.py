@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from refser.errors import LimitError, Problem, RefserError, UnsafeError, UnsupportedError
+from refser.errors import Problem, RefserError, UnsafeError, UnsupportedError
 from refser.hdf5._attribute import Attributes
 from refser.hdf5._datatype import opaque_dtype, read_shape, read_type
 from refser.hdf5._header import (
@@ -139,16 +139,13 @@ class Datasets:
     def _unstored(self, messages: list[Message], nbytes: int, at: str) -> Place:
         """A dataset that nobody wrote to reads as zeros, where it declares no other fill value [H5-036]."""
         if nbytes > self._image.limits.unstored_bytes:
-            self._limit("LI-010", f"{nbytes:,} bytes declared and not stored", at)
+            self._image.limit("LI-010", f"{nbytes:,} bytes declared and not stored", at)
         for number, body, size in messages:
             if number == FILL and not _is_zero_fill(bytes(self._image.buffer[body : body + size])):
                 self._image.outside("a fill value that is not zero", at)
             if number == FILL_OLD and any(self._image.buffer[body + 4 : body + size]):
                 self._image.outside("a fill value that is not zero", at)
         return _ZEROS, 0, nbytes
-
-    def _limit(self, code: str, message: str, at: str) -> NoReturn:
-        raise LimitError(Problem(code=code, message=message, at=self._image.at(at)))
 
 
 class _Zeros:
