@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from refser.api import load, load_weights, open, save, save_weights, summary
+    from refser.api import load, load_weights, open, save, save_weights, summary, validate
+    from refser.checks.report import Finding, Report
     from refser.errors import (
         AccessError,
         InvalidError,
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "api": ("load", "load_weights", "open", "save", "save_weights", "summary"),
+    "api": ("load", "load_weights", "open", "save", "save_weights", "summary", "validate"),
+    "checks.report": ("Finding", "Report"),
     "errors": (
         "AccessError",
         "InvalidError",
@@ -50,6 +52,7 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "AccessError",
     "ByteRange",
+    "Finding",
     "InvalidError",
     "LimitError",
     "MalformedError",
@@ -57,6 +60,7 @@ __all__ = [
     "ModelFile",
     "Problem",
     "RefserError",
+    "Report",
     "UnsafeError",
     "UnsupportedError",
     "Limits",
@@ -73,6 +77,7 @@ __all__ = [
     "save",
     "save_weights",
     "summary",
+    "validate",
 ]
 
 

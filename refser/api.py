@@ -1,4 +1,4 @@
-"""open, load, save: what Python code calls.
+"""open, load, save, validate: what Python code calls.
 
 Spec: spec/introduction.md, spec/files.md (IO-010, IO-016, IO-018).  Not here: the layouts (layouts), the command line (cli).
 """
@@ -6,19 +6,21 @@ Spec: spec/introduction.md, spec/files.md (IO-010, IO-016, IO-018).  Not here: t
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from refser.errors import InvalidError, Problem
 from refser.layouts import LAYOUTS, ModelFile, open_layout
-from refser.limits import DEFAULT_LIMITS, Limits
+from refser.limits import DEFAULT_LIMITS, UNTRUSTED_LIMITS, Limits
 from refser.values import Model, Weight
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from refser.checks import Report
     from refser.output import NewFile, Stream, Writable
     from refser.rules.summary import Summary
+    from refser.source import Source
     from refser.values import Array
 
 Path = str | bytes | os.PathLike[str]
@@ -35,12 +37,18 @@ def open(path: Path | BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> ModelFile
     """
     if not isinstance(limits, Limits):
         raise TypeError(f"a {type(limits).__name__} as limits; wanted refser.Limits(...)")
+    text, source = _opened(path)
+    return open_layout(text, limits=limits, source=source)
+
+
+def _opened(path: Path | BinaryIO) -> tuple[str, Source | None]:
+    """A path as text, or a binary file's name and its bytes."""
     if isinstance(path, (str, bytes, os.PathLike)):
-        return open_layout(_path_text(path), limits=limits)
+        return _path_text(path), None
     from refser.stream import StreamSource
 
     name = str(getattr(path, "name", "") or "a stream")
-    return open_layout(name, limits=limits, source=StreamSource(path, os.path.basename(name)))
+    return name, StreamSource(path, os.path.basename(name))
 
 
 def load(path: Path | BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> Model:
@@ -117,6 +125,37 @@ def summary(path: Path | BinaryIO, *, limits: Limits = DEFAULT_LIMITS, expand_ne
             message = f"weights alone ({file.layout}); wanted a file with a config"
             raise InvalidError(Problem(code="WT-014", message=message, at=file.path, hint="name the whole model"))
         return summarize(file.config, keras_version=file.keras_version, expand_nested=expand_nested)
+
+
+def validate(
+    path: Path | BinaryIO,
+    *,
+    limits: Limits = UNTRUSTED_LIMITS,
+    target: str | None = None,
+    values: bool = False,
+    deep: bool = False,
+    suppress: Collection[str] = (),
+    also_allow: Collection[str] = (),
+    strict: bool = False,
+) -> Report:
+    """Whether a file is sound, whether its config and weights agree, and whether it is safe to hand to Keras.
+
+    Nothing in the file is run, imported, fetched or followed.  The verdict is "unsafe", "invalid", "unchecked" or "valid"
+    [VR-001]; every problem has the ID of a requirement.  `target`, such as "keras==3.12", asks whether that version loads
+    it.  `values` looks for NaN and infinity; `deep` compares checksums too, and so reads every byte.  `suppress` leaves codes
+    out, `also_allow` names custom objects that the loader has ("package>Class" or "module.Class"), `strict` takes warnings
+    for errors.
+
+    libhdf5 is not let near the file unless `limits` allow it, and then works in a process of its own.  What is wrong with the
+    file is in the report and never raised, a path where nothing is included.
+    """
+    from refser.checks import Options, validate_layout
+
+    if not isinstance(limits, Limits):
+        raise TypeError(f"a {type(limits).__name__} as limits; wanted refser.Limits(...)")
+    options = Options(target=target, values=values or deep, deep=deep, also_allow=frozenset(also_allow))
+    text, source = _opened(path)
+    return validate_layout(text, limits=limits, options=options, suppress=suppress, strict=strict, source=source)
 
 
 def load_weights(path: Path | BinaryIO, *, limits: Limits = DEFAULT_LIMITS) -> dict[str, Array]:

@@ -29,4 +29,5 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+UNTRUSTED_LIMITS = Limits(allow_libhdf5=False)  # what `validate` goes by
 RAISE = "raise Limits.{0} (--limit {0}=...) if you trust the file"  # the hint of a problem that one of them causes

@@ -21,6 +21,7 @@ ROWS = (
     {"source", "stream", "atomic", "output"},
     {"zipio", "zipwrite", "hdf5"},
     {"layouts"},
+    {"checks"},
     {"api"},
     {"cli"},
 )
@@ -94,6 +95,7 @@ def test_public_names_are_these() -> None:
     assert set(refser.__all__) == {
         "AccessError",
         "ByteRange",
+        "Finding",
         "InvalidError",
         "LimitError",
         "Limits",
@@ -102,6 +104,7 @@ def test_public_names_are_these() -> None:
         "ModelFile",
         "Problem",
         "RefserError",
+        "Report",
         "UnsafeError",
         "UnsupportedError",
         "Weight",
@@ -117,5 +120,6 @@ def test_public_names_are_these() -> None:
         "save",
         "save_weights",
         "summary",
+        "validate",
     }
     assert all(getattr(refser, name) is not None for name in refser.__all__)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from refser.config.objects import KerasObject, Node, Place, invalid, kind_of, shown
+from refser.errors import InvalidError
 
 
 class Function(Node):
@@ -215,8 +216,11 @@ def read_node(value: Any, place: Place | str) -> Node | None:
     return KerasObject(value, place)
 
 
-def walk(value: Any, place: Place | str = "") -> Iterator[Node]:
-    """Every node at and below `value`, in the order of the text."""
+def walk(value: Any, place: Place | str = "", *, refuse: Callable[[InvalidError], None] | None = None) -> Iterator[Node]:
+    """Every node at and below `value`, in the order of the text.
+
+    What stands for nothing is raised, or given to `refuse`, and the walk goes on below it.
+    """
     stack: list[tuple[Any, Place | str]] = [(value, place)]
     while stack:
         value, place = stack.pop()
@@ -227,14 +231,20 @@ def walk(value: Any, place: Place | str = "") -> Iterator[Node]:
         if isinstance(value, list):
             below = [(child, Place(place, n)) for n, child in enumerate(value) if child.__class__ in _CONTAINERS]
         else:
-            node = read_node(value, place)
+            try:
+                node = read_node(value, place)
+            except InvalidError as error:
+                if refuse is None:
+                    raise
+                refuse(error)
+                node = None
             if node is not None:
                 yield node
                 if isinstance(node, _LEAVES):
                     continue
             below = [(child, Place(place, key)) for key, child in value.items() if child.__class__ in _CONTAINERS]
             if "lambda" in value.values():
-                below = [_as_lambda(value, child, place) for child, place in below]
+                below = [_as_lambda(value, child, place, refuse) for child, place in below]
         below.reverse()
         stack.extend(below)
 
@@ -242,10 +252,17 @@ def walk(value: Any, place: Place | str = "") -> Iterator[Node]:
 _CONTAINERS = (dict, list)
 
 
-def _as_lambda(owner: Mapping[str, Any], value: Any, place: Any) -> tuple[Any, Place | str]:
+def _as_lambda(
+    owner: Mapping[str, Any], value: Any, place: Any, refuse: Callable[[InvalidError], None] | None
+) -> tuple[Any, Place | str]:
     """Keras 1 and 2 have `"function": [code, defaults, closure], "function_type": "lambda"`."""
     if isinstance(value, list) and owner.get(f"{place.key}_type") == "lambda":
-        return Lambda(value, place), place
+        try:
+            return Lambda(value, place), place
+        except InvalidError as error:
+            if refuse is None:
+                raise
+            refuse(error)
     return value, place
 
 

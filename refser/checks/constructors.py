@@ -1,0 +1,12 @@
+"""To be written.  Spec: AR."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from refser.checks.report import Finding
+from refser.checks.subject import Subject
+
+
+def check_constructors(subject: Subject) -> Iterator[Finding]:
+    yield from ()
