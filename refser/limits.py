@@ -25,6 +25,9 @@ class Limits:
     shards: int = 10_000  # files that one index names [LI-009]
     unstored_bytes: int = 64 * MIB  # of one HDF5 dataset, elements that are declared and not stored [LI-010]
     allow_libhdf5: bool = True  # for HDF5 outside the profile that refser reads itself [LI-012]
+    libhdf5_apart: bool = False  # in a process of its own, which may crash [LI-013]
+    libhdf5_seconds: int = 60  # of CPU time, which such a process may take [LI-014]
+    libhdf5_bytes: int = 4 * GIB  # of memory beside the program itself, likewise [LI-015]
     follow_symlinks: bool = False  # inside a model directory, and from an index to its shards [LI-011]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import refser
 from refser.hdf5 import Group
-from refser.hdf5._image import Image, OutsideProfile
+from refser.hdf5._image import Faults, Image, OutsideProfile
 from refser.hdf5._superblock import find_signature
 from refser.hdf5._walk import _Walk, read_profile
 from refser.source import MemorySource
@@ -48,10 +48,13 @@ def outcome(data: bytes, *, thorough: bool) -> Any:
     source = MemorySource(data, "x.h5")
     buffer, need = source.image()
     image = Image(buffer, "x.h5", LIMITS, need)
+    faults = Faults(keep=False)
     try:
         if thorough:
-            return described(_Walk(source, image, find_signature(image), hurry=False).run())
-        return described(read_profile(source, image))
+            root = _Walk(source, image, find_signature(image), faults, hurry=False).run()
+        else:
+            root = read_profile(source, image, faults)
+        return "refused" if faults.outside else described(root)
     except (refser.RefserError, OutsideProfile):
         return "refused"
 

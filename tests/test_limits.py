@@ -49,6 +49,8 @@ def linked_shard(folder: Path) -> Path:
     return path
 
 
+TEXT = h5py.string_dtype()
+APART = {"libhdf5_apart", "libhdf5_seconds", "libhdf5_bytes"}  # of the other process: test_h5_child
 # field -> (code, the file, the value that lets it through, the value that does not)
 CASES: dict[str, tuple[str, Callable[[Path], Path], Any, Any]] = {
     "json_bytes": ("LI-001", config(CONFIG), len(CONFIG), len(CONFIG) - 1),
@@ -67,6 +69,9 @@ CASES: dict[str, tuple[str, Callable[[Path], Path], Any, Any]] = {
         True,
         False,
     ),
+    "libhdf5_apart": ("LI-013", weights(lambda f: f.create_dataset("vars/0", data=["a"], dtype=TEXT)), True, True),
+    "libhdf5_seconds": ("LI-014", weights(lambda f: f.create_dataset("vars/0", data=["a"], dtype=TEXT)), 1, 1),
+    "libhdf5_bytes": ("LI-015", weights(lambda f: f.create_dataset("vars/0", data=["a"], dtype=TEXT)), 1, 1),
     "follow_symlinks": ("LI-011", linked_shard, True, False),
 }
 
@@ -80,7 +85,7 @@ def test_every_limit_has_a_case_and_a_code_of_its_own() -> None:
     }
 
 
-@pytest.mark.parametrize("field", sorted(CASES))
+@pytest.mark.parametrize("field", sorted(set(CASES) - APART))
 def test_li_each_limit_stops_a_file_over_it_and_no_other(tmp_path: Path, field: str) -> None:
     code, make, enough, too_little = CASES[field]
     path = make(tmp_path)
@@ -104,6 +109,9 @@ def test_li_the_defaults_are_those_that_the_documentation_names() -> None:
         "shards": 10_000,
         "unstored_bytes": 1 << 26,
         "allow_libhdf5": True,
+        "libhdf5_apart": False,
+        "libhdf5_seconds": 60,
+        "libhdf5_bytes": 1 << 32,
         "follow_symlinks": False,
     }
 

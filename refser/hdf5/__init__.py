@@ -3,9 +3,12 @@
 Spec: spec/hdf5.md (H5).  Not here: what Keras keeps in the tree (layouts).
 """
 
+from collections.abc import Callable
+
+from refser.errors import RefserError
 from refser.hdf5._plan import Plan
 from refser.hdf5._superblock import SIGNATURE, signature_places
-from refser.hdf5._tree import Attribute, Dataset, FixedStrings, Flat, Group, NewDataset, NewGroup, is_text
+from refser.hdf5._tree import Attribute, Dataset, FixedStrings, Flat, Group, NewDataset, NewGroup, Remark, is_text
 from refser.limits import Limits
 from refser.source import Source
 
@@ -19,6 +22,7 @@ __all__ = [
     "NewDataset",
     "NewGroup",
     "Plan",
+    "Remark",
     "find_superblock",
     "is_text",
     "plan_tree",
@@ -32,20 +36,42 @@ def find_superblock(source: Source) -> int | None:
     return next((at for at in signature_places(source.size) if source.view(at, len(SIGNATURE)) == SIGNATURE), None)
 
 
-def read_tree(source: Source, *, limits: Limits) -> Group:
-    """The root group of the file with everything below it, no array read.  Raises the first broken H5 requirement."""
-    from refser.hdf5._image import Image, OutsideProfile
+def read_tree(source: Source, *, limits: Limits, refuse: Callable[[RefserError], None] | None = None) -> Group:
+    """The root group of the file with everything below it, no array read.  Raises the first broken H5 requirement.
+
+    With `refuse`, what is wrong with one link or one dataset is handed over, and the others are looked at: a link that
+    nobody may follow is not in the tree, and a dataset keeps its fault [H5-084].  Damaged structures are raised all the same.
+    """
+    from refser.hdf5._image import Faults, Image, OutsideProfile
     from refser.hdf5._walk import read_profile
 
+    faults, root = Faults(keep=refuse is not None), None
     try:
         buffer, need = source.image()
-        return read_profile(source, Image(buffer, source.name, limits, need))
+        root = read_profile(source, Image(buffer, source.name, limits, need), faults)
     except OutsideProfile as outside:
-        if not limits.allow_libhdf5:
-            raise outside.refusal() from None
-    from refser.hdf5 import _libhdf5
+        faults.outside, faults.lost = [outside], True
+    except RefserError:
+        faults.hand_over(refuse)
+        raise
+    if faults.unsupported is not None:
+        raise faults.unsupported
+    if faults.outside and limits.allow_libhdf5 and not faults.unsafe:
+        if limits.libhdf5_apart:
+            from refser.hdf5 import _apart
 
-    return _libhdf5.read_tree(source, limits=limits)
+            return _apart.read_tree(source, limits=limits, refuse=refuse)
+        from refser.hdf5 import _libhdf5
+
+        return _libhdf5.read_tree(source, limits=limits, refuse=refuse)
+    faults.hand_over(refuse)
+    refusals = [outside.refusal() for outside in faults.outside]
+    if root is None or (refusals and (refuse is None or faults.lost)):
+        raise refusals[0]
+    if refuse is not None:
+        for refusal in refusals:
+            refuse(refusal)
+    return root
 
 
 def plan_tree(root: NewGroup) -> Plan:

@@ -44,11 +44,16 @@ class Chunks:
             self._limit(f"{needed:,} bytes in {self.stored:,} chunks, decoded")
 
     def view(self, offset: int, length: int) -> memoryview:
-        """Raises a `RefserError` for a chunk that does not decode."""
+        """Raises a `RefserError` for a chunk that does not decode.
+
+        Who reads block by block finds the elements put together until the last of them: one dataset of the file at a time.
+        """
         if not length:
             return memoryview(b"")
         try:
-            return self._elements()[offset : offset + length]
+            elements = self._elements()
+            self._image.held = elements if offset + length < self.nbytes else None
+            return elements[offset : offset + length]
         except OutsideProfile as outside:  # the file has changed since it was opened
             raise outside.refusal() from None
         except MemoryError:

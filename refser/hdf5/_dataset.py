@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from refser.hdf5._chunks import Chunks
 
 Place = tuple[Bytes, int, int]  # source, offset, length
+_VIRTUAL = 3  # class of a layout
 _ADDRESS_AND_SIZE = struct.Struct("<QQ")
 
 
@@ -51,11 +52,12 @@ class Datasets:
                 kind = message
             elif number == LAYOUT:
                 layout = message
+                if message[2] and self._image.buffer[message[1]] >= 4:
+                    self.check_place(messages, at)
             elif number == FILTERS:
                 filters = message
             elif number == EXTERNAL:
-                found = "a dataset that keeps its values in another file"
-                raise UnsafeError(Problem(code="H5-002", message=found, at=self._image.at(at)))
+                self.check_place(messages, at)
         image, name = self._image, self._image.at(at)
         if layout is None and space is None and kind is not None:
             raise UnsupportedError(Problem(code="H5-006", message="an object that is neither a group nor a dataset", at=name))
@@ -81,11 +83,21 @@ class Datasets:
                 found = f"elements that are {stored.found}, {stored.size} bytes; no Keras dtype is stored so"
                 image.invalid(found, at, "VA-008")
             data = self._storage(layout, filters, messages, math.prod(shape) * stored.size, at)
-        except UnsafeError:
-            raise
         except RefserError as fault:
             return Dataset(image.name, at, fault=fault)
         return Dataset(image.name, at, dtype, shape, stored.big_endian, *data)
+
+    def check_place(self, messages: list[Message], at: str) -> None:
+        """Raise for a dataset whose values are in other files, whatever else its header has [H5-002, H5-003]."""
+        buffer = self._image.buffer
+        for number, body, size in messages:
+            if number == EXTERNAL:
+                code, found = "H5-002", "a dataset that keeps its values in another file"
+            elif number == LAYOUT and size >= 2 and buffer[body] >= 4 and buffer[body + 1] == _VIRTUAL:
+                code, found = "H5-003", "a virtual dataset, which takes its values from other files"
+            else:
+                continue
+            raise UnsafeError(Problem(code=code, message=found, at=self._image.at(at)))
 
     def _storage(self, layout: Message, filters: Message | None, messages: list[Message], nbytes: int, at: str) -> Place:
         """Where the elements are [H5-007, H5-035].  Layout message version 3, or the same classes in later ones."""
@@ -93,9 +105,6 @@ class Datasets:
         if layout[2] < 2:
             image.malformed("a layout message that is cut short", at)
         version, kind = buffer[body], buffer[body + 1]
-        if kind == 3 and version == 4:
-            found = "a virtual dataset, which takes its values from other files"
-            raise UnsafeError(Problem(code="H5-003", message=found, at=image.at(at)))
         if kind == 2 and 3 <= version <= 5:
             return self._chunked(messages, nbytes, at)
         if version not in (3, 4) or kind > 1 or filters is not None:
@@ -145,7 +154,7 @@ class Datasets:
                 self._image.outside("a fill value that is not zero", at)
             if number == FILL_OLD and any(self._image.buffer[body + 4 : body + size]):
                 self._image.outside("a fill value that is not zero", at)
-        return _ZEROS, 0, nbytes
+        return ZEROS, 0, nbytes
 
 
 class _Zeros:
@@ -155,7 +164,12 @@ class _Zeros:
         return memoryview(bytes(length))
 
 
-_ZEROS = _Zeros()
+ZEROS = _Zeros()
+
+
+def is_unstored(dataset: Dataset) -> bool:
+    """Whether the file stores nothing for some of the elements."""
+    return dataset.length > 0 and (dataset.source is ZEROS or getattr(dataset.source, "unstored_bytes", 0) > 0)
 
 
 def _is_zero_fill(body: bytes) -> bool:

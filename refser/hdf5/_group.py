@@ -9,11 +9,12 @@ import re
 import struct
 from typing import NoReturn
 
-from refser.errors import Problem, UnsafeError
+from refser.errors import MalformedError, Problem, RefserError, UnsafeError
 from refser.hdf5._header import LINK, LINK_INFO, SYMBOL_TABLE, Message
-from refser.hdf5._image import UNDEFINED, Image
+from refser.hdf5._image import UNDEFINED, Faults, Image, OutsideProfile, SharedBytes
 from refser.hdf5._tree import is_link_name
 
+_SHOWN = 80
 Entry = tuple[str, int]  # link name, address of the object's header
 _NODE = struct.Struct("<4sBBH24xQ")  # a node of a B-tree and its first child; no node is so short that it would not fit
 _LEAF = struct.Struct("<4sBxH")
@@ -25,18 +26,24 @@ _SOFT = 2  # cache type of a symbol that is a soft link
 
 
 class Groups:
-    """Reads the links of one group after another and remembers which nodes and heaps it has seen."""
+    """Reads the links of one group after another and remembers which nodes and heaps it has seen.
 
-    def __init__(self, image: Image) -> None:
-        self._image = image
+    A link that nobody may follow is a fault, and left out where faults are kept.
+    """
+
+    def __init__(self, image: Image, faults: Faults | None = None) -> None:
+        self._image, self._faults = image, faults or Faults(keep=False)
+        self.refused = 0  # links that were left out
+        self._last = b""  # name of the link before
         self._seen: set[int] = set()
 
     def links(self, messages: list[Message], at: str) -> list[Entry] | None:
         """The links of the object that has these messages, in byte order of their names; None when it is no group.
 
-        Raises `UnsafeError` for any link that is not a hard one [H5-001].  A symbol table or links, not both [H5-040].
+        A link that is not a hard one is unsafe [H5-001].  A symbol table or links, not both [H5-040].
         """
         entries: list[Entry] | None = None
+        elsewhere: OutsideProfile | None = None
         table: tuple[int, int] | None = None
         for kind, body, size in messages:
             if kind == SYMBOL_TABLE:
@@ -44,11 +51,17 @@ class Groups:
                     self._image.malformed("a second or a short symbol table message", at)
                 table = _TABLE.unpack_from(self._image.buffer, body)
             elif kind == LINK_INFO:
-                self._check_link_info(body, size, at)
+                try:
+                    self._check_link_info(body, size, at)
+                except OutsideProfile as outside:  # first the links that can be seen
+                    elsewhere = outside
                 entries = entries or []
             elif kind == LINK:
                 entries = entries or []
-                entries.append(self._link(body, size, at))
+                if (entry := self._link(body, size, at)) is not None:
+                    entries.append(entry)
+        if elsewhere is not None:
+            raise elsewhere
         if table is not None:
             if entries is not None:
                 self._image.malformed("a group with a symbol table and link messages", at)
@@ -62,7 +75,7 @@ class Groups:
         image = self._image
         names = self._heap(heap, at)
         entries: list[Entry] = []
-        used = 0
+        used, self._last = 0, b""
         todo = [(tree, -1)]  # nodes to look at, the next one last, with the level each has to have
         while todo:
             address, level = todo.pop()
@@ -100,18 +113,21 @@ class Groups:
 
         `used` counts bytes of names: more than there are, and some are shared, which would take time without end.
         """
-        before = entries[-1][0].encode("utf-8") if entries else b""
+        before = self._last
         for offset, header, cache in SYMBOL.iter_unpack(symbols):
             stop = names.find(b"\0", offset)
             raw = names[offset:stop]
             used += len(raw) + 1
             if stop < 0 or raw <= before or used > len(names):
                 self._bad_name(names, offset, stop, raw, before, at)
-            if cache == _SOFT or header == UNDEFINED:
-                self._refuse("a soft link", f"{at}/{self._name(raw, at)}".lstrip("/"))
-            # Plain letters, digits and _ need no closer look; "/" is not among them, nor a name that acts as a path.
-            entries.append((raw.decode("ascii") if raw.isalnum() or _PLAIN(raw) else self._name(raw, at), header))
             before = raw
+            # Plain letters, digits and _ need no closer look; "/" is not among them, nor a name that acts as a path.
+            name = raw.decode("ascii") if raw.isalnum() or _PLAIN(raw) else self._name(raw, at)
+            if name is not None and (cache == _SOFT or header == UNDEFINED):
+                self._refuse("a soft link", f"{at}/{name}".lstrip("/"))
+            elif name is not None:
+                entries.append((name, header))
+        self._last = before
         return used
 
     def _bad_name(self, names: bytes, offset: int, stop: int, raw: bytes, before: bytes, at: str) -> NoReturn:
@@ -134,14 +150,20 @@ class Groups:
         image.own(first, size, "the names of a group", at)
         return image.buffer[first : first + size].tobytes()
 
-    def _name(self, raw: bytes, at: str) -> str:
+    def _name(self, raw: bytes, at: str) -> str | None:
+        """None where that is a fault which is kept [H5-008]."""
+        place = self._image.at(at)
         try:
             name = raw.decode("utf-8")
         except UnicodeDecodeError:
-            self._image.malformed(f"the name {raw!r}, which is not UTF-8", at, "H5-008")
+            message = f"the name {shorten(raw)}, which is not UTF-8"
+            self._leave_out(MalformedError(Problem(code="H5-008", message=message, at=place)))
+            return None
         if not is_link_name(name):
-            problem = Problem(code="H5-008", message=f"the name {name!r}, which acts as a path", at=self._image.at(at))
-            raise UnsafeError(problem)
+            self._leave_out(
+                UnsafeError(Problem(code="H5-008", message=f"the name {shorten(name)}, which acts as a path", at=place))
+            )
+            return None
         return name
 
     def _check_link_info(self, body: int, size: int, at: str) -> None:
@@ -154,8 +176,8 @@ class Groups:
         if int.from_bytes(buffer[start : start + 8], "little") != UNDEFINED:
             self._image.outside("a group whose links are in a fractal heap", at)
 
-    def _link(self, body: int, size: int, at: str) -> Entry:
-        """A link message of version 1 [H5-045]."""
+    def _link(self, body: int, size: int, at: str) -> Entry | None:
+        """A link message of version 1 [H5-045]; None for one that is left out."""
         image, buffer, end = self._image, self._image.buffer, body + size
         if size < 4 or buffer[body] != 1:
             image.malformed("a link message that does not decode", at)
@@ -170,15 +192,20 @@ class Groups:
         if here + length + (8 if kind == 0 else 0) > end:
             image.malformed("a link message that is cut short", at)
         name = self._name(bytes(buffer[here : here + length]), at)
-        if kind:
-            self._refuse(
-                {1: "a soft link", 64: "a link to another file"}.get(kind, "a user-defined link"), f"{at}/{name}".lstrip("/")
-            )
+        if name is not None and kind:
+            found = {1: "a soft link", 64: "a link to another file"}.get(kind, "a user-defined link")
+            self._refuse(found, f"{at}/{name}".lstrip("/"))
+        if name is None or kind:
+            return None
         return name, int.from_bytes(buffer[here + length : here + length + 8], "little")
 
-    def _refuse(self, found: str, at: str) -> NoReturn:
+    def _refuse(self, found: str, at: str) -> None:
         message = f"{found}; Keras writes hard links only"
-        raise UnsafeError(Problem(code="H5-001", message=message, at=self._image.at(at)))
+        self._leave_out(UnsafeError(Problem(code="H5-001", message=message, at=self._image.at(at))))
+
+    def _leave_out(self, fault: RefserError) -> None:
+        self.refused += 1
+        self._faults.add(fault)
 
     def _once(self, address: int, size: int, what: str, at: str) -> int:
         """`check` for a structure that only one place may lead to [H5-005]."""
@@ -187,6 +214,12 @@ class Groups:
         if start + size > image.end or image.need is not None:
             image.check(address, size, what, at)
         if start in self._seen:
+            if image.hurried:  # a slower look tells by which path
+                raise SharedBytes
             image.invalid(f"{what} that two places lead to", at, "H5-005")
         self._seen.add(start)
         return start
+
+
+def shorten(name: bytes | str) -> str:
+    return repr(name) if len(name) <= _SHOWN else f"{name[:_SHOWN]!r}..."

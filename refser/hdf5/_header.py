@@ -6,9 +6,9 @@ Spec: spec/hdf5-bytes.md (H5-030 to H5-034).  HDF5 File Format Specification IV.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from typing import NoReturn
 
-from refser.hdf5._image import Image
+from refser.hdf5._image import Image, OutsideProfile
 
 DATASPACE, LINK_INFO, DATATYPE, FILL_OLD, FILL, LINK, EXTERNAL, LAYOUT = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08
 GROUP_INFO, FILTERS, ATTRIBUTE, COMMENT, CONTINUATION, SYMBOL_TABLE = 0x0A, 0x0B, 0x0C, 0x0D, 0x10, 0x11
@@ -26,7 +26,8 @@ Message = tuple[int, int, int]  # type, where its body starts, size of the body
 def read_messages(image: Image, address: int, at: str) -> list[Message]:
     """The messages of the object whose header is at `address`, in file order, nil and continuation left out.
 
-    Raises `MalformedError` for a header that does not decode; leaves the profile for a message that stands elsewhere.
+    Raises `MalformedError` for a header that does not decode; leaves the profile, once it is read to its end, for a message
+    that stands elsewhere.
     """
     start = address + image.base
     if image.need is not None:
@@ -37,7 +38,7 @@ def read_messages(image: Image, address: int, at: str) -> list[Message]:
     if buffer[start] == 1:
         return _version_1(image, start, at)
     image.expect(start, b"OHDR", "an object header", at)
-    return list(_version_2(image, start, at))
+    return _version_2(image, start, at)
 
 
 def _version_1(image: Image, start: int, at: str) -> list[Message]:
@@ -50,6 +51,7 @@ def _version_1(image: Image, start: int, at: str) -> list[Message]:
     image.own(start, 16 + size, "an object header", at)
     found: list[Message] = []
     more: list[tuple[int, int]] = []
+    shared = False
     while True:
         while here + 8 <= end and count:
             count -= 1
@@ -61,8 +63,9 @@ def _version_1(image: Image, start: int, at: str) -> list[Message]:
             if kind == CONTINUATION:
                 more.append(_continuation(image, body, length, at))
             elif kind:
-                if flags & _SHARED:
-                    image.outside("a message that is shared between objects", at)
+                if flags & _SHARED and kind != EXTERNAL:
+                    shared = True
+                    continue
                 found.append((kind, body, length))
         if not more:
             break
@@ -70,7 +73,16 @@ def _version_1(image: Image, start: int, at: str) -> list[Message]:
         end = here + extent
     if count:
         image.malformed(f"an object header that lacks {count:,} of its messages", at)
+    if shared:
+        _leave(image, found, at)
     return found
+
+
+def _leave(image: Image, found: list[Message], at: str) -> NoReturn:
+    """With what the header says for itself, as it can be unsafe [H5-085]."""
+    outside = OutsideProfile("H5-027", "a message that is shared between objects", image.at(at))
+    outside.messages = found
+    raise outside
 
 
 def _continuation(image: Image, body: int, length: int, at: str) -> tuple[int, int]:
@@ -83,7 +95,7 @@ def _continuation(image: Image, body: int, length: int, at: str) -> tuple[int, i
     return block, extent
 
 
-def _version_2(image: Image, start: int, at: str) -> Iterator[Message]:
+def _version_2(image: Image, start: int, at: str) -> list[Message]:
     """Headers that `libver="latest"` and h5repack write; their checksums are compared [H5-033]."""
     buffer = image.buffer
     flags = buffer[start + 5]
@@ -98,6 +110,8 @@ def _version_2(image: Image, start: int, at: str) -> Iterator[Message]:
     image.own(start, here + size + 4 - start, "an object header", at)
     compare_checksum(image, start, here + size, "an object header", at)
     head = 6 if flags & 4 else 4
+    found: list[Message] = []
+    shared = False
     more = [(here, here + size)]
     while more:
         here, end = more.pop(0)
@@ -115,9 +129,13 @@ def _version_2(image: Image, start: int, at: str) -> Iterator[Message]:
                 compare_checksum(image, block, block + extent - 4, "a continuation", at)
                 more.append((block + 4, block + extent - 4))
             elif kind:
-                if message_flags & _SHARED:
-                    image.outside("a message that is shared between objects", at)
-                yield kind, body, length
+                if message_flags & _SHARED and kind != EXTERNAL:
+                    shared = True
+                    continue
+                found.append((kind, body, length))
+    if shared:
+        _leave(image, found, at)
+    return found
 
 
 def compare_checksum(image: Image, start: int, end: int, what: str, at: str) -> None:

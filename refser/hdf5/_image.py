@@ -11,10 +11,13 @@ from itertools import islice
 from operator import le
 from typing import NoReturn
 
-from refser.errors import InvalidError, LimitError, MalformedError, Problem, RefserError, UnsupportedError
+from refser.errors import InvalidError, LimitError, MalformedError, Problem, RefserError, UnsafeError, UnsupportedError
 from refser.limits import Limits
 
 UNDEFINED = 0xFFFFFFFFFFFFFFFF
+
+
+_KEPT_MAX = 1000  # faults that are told one by one
 
 
 class OutsideProfile(Exception):
@@ -23,6 +26,7 @@ class OutsideProfile(Exception):
     def __init__(self, code: str, message: str, at: str) -> None:
         super().__init__(message)
         self.code, self.message, self.at = code, message, at
+        self.messages: list[tuple[int, int, int]] = []  # of the object's header, where those could be read
 
     def refusal(self) -> RefserError:
         return UnsupportedError(Problem(code=self.code, message=self.message, at=self.at))
@@ -32,17 +36,68 @@ class SharedBytes(Exception):
     """Two owners of one byte, met in a hurry: a second, careful look says which.  Never leaves the door."""
 
 
+class Faults:
+    """What is wrong with one link or one dataset: raised at once, or kept where somebody wants to hear of all [H5-084]."""
+
+    def __init__(self, *, keep: bool) -> None:
+        self.keep = keep
+        self.unsafe = False
+        self.lost = False  # a group whose links cannot be read, so that the tree lacks something
+        self.outside: list[OutsideProfile] = []
+        self.unsupported: RefserError | None = None
+        self.others: list[str] = []  # objects that are neither a group nor a dataset
+        self._found: list[RefserError] = []
+        self._more = 0
+
+    def add(self, fault: RefserError) -> None:
+        if not self.keep:
+            raise fault
+        self.unsafe |= isinstance(fault, UnsafeError)
+        if len(self._found) < _KEPT_MAX:
+            self._found.append(fault)
+        else:
+            self._more += 1
+
+    def add_outside(self, outside: OutsideProfile) -> None:
+        if len(self.outside) < _KEPT_MAX:
+            self.outside.append(outside)
+
+    def add_other(self, fault: RefserError, at: str) -> None:
+        """An object that Keras does not use: harmless where all are looked at [H5-093], else refused behind what is unsafe."""
+        if not self.keep:
+            self.unsupported = self.unsupported or fault
+        elif len(self.others) < _KEPT_MAX:
+            self.others.append(at)
+
+    def clear(self) -> None:
+        """Before a second look."""
+        self.unsafe, self.lost, self.unsupported = False, False, None
+        self.outside, self.others, self._found, self._more = [], [], [], 0
+
+    def hand_over(self, refuse: Callable[[RefserError], None] | None) -> None:
+        if refuse is None:
+            return
+        for fault in self._found:
+            refuse(fault)
+        if self._more:
+            kind, last = (UnsafeError if self.unsafe else InvalidError), self._found[-1].problem
+            refuse(kind(Problem(code=last.code, message=f"{self._more:,} more links and datasets like those", at=last.at)))
+        self._found, self._more = [], 0
+
+
 class Image:
     """A window on the bytes.  Addresses are absolute in `buffer`: whoever reads one from the file adds `base`."""
 
     __slots__ = (
-        *("_sorted", "base", "buffer", "claimed", "data", "end", "hurried", "limits", "name", "need", "owners", "revisited"),
-        "spans",
+        *("_sorted", "base", "buffer", "claimed", "data", "declared_end", "end", "held", "hurried", "limits", "name"),
+        *("need", "owners", "revisited", "spans"),
     )
 
     def __init__(self, buffer: memoryview, name: str, limits: Limits, need: Callable[[int, int], None] | None = None) -> None:
         self.buffer, self.name, self.limits = buffer, name, limits
         self.base, self.end = 0, len(buffer)
+        self.declared_end = self.end  # where the superblock has it
+        self.held: object = None  # elements that somebody reads block by block
         self.claimed = 0
         self.spans, self.data = list[int](), list[int]()  # start, end, start, end... of what has an owner; of values
         self.owners: list[tuple[int, int, str, str]] | None = []  # the same with names; None once all is compared
@@ -98,7 +153,7 @@ class Image:
     def again(self) -> Image:
         """The same bytes for a second look, by however many threads: the structures have their owners."""
         image = Image(self.buffer, self.name, self.limits, self.need)
-        image.base, image.revisited = self.base, True
+        image.base, image.revisited, image.declared_end = self.base, True, self.declared_end
         return image
 
     def settle(self) -> None:
@@ -112,6 +167,10 @@ class Image:
                 raise SharedBytes
             self._name_overlap()
         self.owners, self.hurried = None, False
+
+    def owned(self) -> tuple[list[int], list[int]]:
+        """Starts and ends of all that has an owner, in order, once it is settled."""
+        return self._sorted
 
     def _name_overlap(self) -> NoReturn:
         reach = (0, 0, "", "")

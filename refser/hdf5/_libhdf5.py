@@ -22,10 +22,12 @@ import numpy as np
 from refser.errors import InvalidError, LimitError, MalformedError, Problem, RefserError, UnsafeError, UnsupportedError
 from refser.hdf5 import find_superblock
 from refser.hdf5._attribute import Attributes
+from refser.hdf5._group import shorten
 from refser.hdf5._header import read_messages
-from refser.hdf5._image import Image, OutsideProfile
+from refser.hdf5._image import Faults, Image, OutsideProfile
 from refser.hdf5._libhdf5_values import attribute_value, longest_string, read_strings
-from refser.hdf5._tree import Attribute, Dataset, Group, is_link_name
+from refser.hdf5._remarks import of_aliases, of_objects, whole_file
+from refser.hdf5._tree import Attribute, Dataset, Group, Remark, is_link_name
 from refser.limits import Limits
 from refser.source import Source, SourceFile
 from refser.values import DTYPES
@@ -43,44 +45,57 @@ _PATHS_MIN, _PATHS_PER_BYTE = 16 << 20, 16  # characters that all paths can have
 _OPAQUE = {2: "bfloat16", 1: "float8_e4m3fn"}  # by size, where no attribute says otherwise [VA-003, VA-005]
 
 
-def read_tree(source: Source, *, limits: Limits) -> Group:
+def read_tree(source: Source, *, limits: Limits, refuse: Callable[[RefserError], None] | None = None) -> Group:
     try:
         file = h5py.File(SourceFile(source), "r")
     except _BAD_BYTES as error:
         raise _malformed(f"HDF5 that cannot be opened: {_short(error)}", source.name) from error
-    return _Walk(source, file, limits).run()
+    faults = Faults(keep=refuse is not None)
+    try:
+        root = _Walk(source, file, limits, faults).run()
+    finally:
+        faults.hand_over(refuse)
+    if faults.unsupported is not None:
+        raise faults.unsupported
+    return root
 
 
 class _Walk:
     """One pass over all objects, without recursion."""
 
-    def __init__(self, source: Source, file: h5py.File, limits: Limits) -> None:
-        self._source, self._file, self._limits = source, file, limits
+    def __init__(self, source: Source, file: h5py.File, limits: Limits, faults: Faults) -> None:
+        self._source, self._file, self._limits, self._faults = source, file, limits, faults
         self._objects = self._taken = self._paths = 0
         buffer, need = source.image()
         self._image = Image(buffer, source.name, limits, need)
         self._image.base = find_superblock(source) or 0
         self._plain = Attributes(self._image) if file.id.get_create_plist().get_sizes() == (8, 8) else None
         self._of_datasets: dict[int, Mapping[str, Attribute]] = {}  # by address
+        self._unstored: list[str] = []  # datasets with elements that the file does not store
+        self._arrays: list[tuple[object, str]] = []  # address and path of each dataset
+        self._held: dict[_Decoded, bytes] = {}
 
     def run(self) -> Group:
         root_id = self._guard("/", h5py.h5g.open, self._file.id, b"/")
-        root, children = self._group(root_id, "/")
+        root, children = self._group(root_id, "/", self._remarks)
         seen = {self._address(root_id, "/")}
         todo = [(root_id, children, "/", 0)]  # a group, the mapping to fill, its path with a slash behind, its depth
         while todo:
             group_id, into, path, depth = todo.pop()
             for name in self._names(group_id, path):
                 at = f"{path}{name}"
-                self._check_link(group_id, name, at)
+                if not self._is_hard(group_id, name, at):
+                    continue
                 child_id = self._guard(at, h5py.h5o.open, group_id, name.encode())
                 if isinstance(child_id, h5py.h5d.DatasetID):
                     into[name] = self._dataset(child_id, at)
+                    self._arrays.append((self._address(child_id, at), at.lstrip("/")))
                 elif isinstance(child_id, h5py.h5g.GroupID):
                     address = self._address(child_id, at)
                     if address in seen:  # so no cycle, and no path count that outgrows the file
                         message = "a group that is reached by two paths; wanted a tree"
-                        raise InvalidError(Problem(code="H5-005", message=message, at=self._at(at)))
+                        self._faults.add(InvalidError(Problem(code="H5-005", message=message, at=self._at(at))))
+                        continue
                     seen.add(address)
                     if depth >= self._limits.hdf5_depth:
                         message = f"groups nested over {self._limits.hdf5_depth} deep"
@@ -89,12 +104,22 @@ class _Walk:
                     todo.append((child_id, below, f"{at}/", depth + 1))
                 else:
                     message = "an object that is neither a group nor a dataset"
-                    raise UnsupportedError(Problem(code="H5-006", message=message, at=self._at(at)))
+                    fault = UnsupportedError(Problem(code="H5-006", message=message, at=self._at(at)))
+                    self._faults.add_other(fault, at.lstrip("/"))
         return root
 
-    def _group(self, group_id: h5g.GroupID, path: str) -> tuple[Group, dict[str, Group | Dataset]]:
+    def _group(
+        self, group_id: h5g.GroupID, path: str, remarks: Callable[[], list[Remark]] | None = None
+    ) -> tuple[Group, dict[str, Group | Dataset]]:
         children: dict[str, Group | Dataset] = {}
-        return Group(self._source.name, path.lstrip("/"), self._attributes(group_id, path), children), children
+        attributes = self._attributes(group_id, path)
+        return Group(self._source.name, path.lstrip("/"), attributes, children, None, remarks), children
+
+    def _remarks(self) -> list[Remark]:
+        """Not which bytes have no owner: what owns them is libhdf5's to know."""
+        found = whole_file(self._source, self._limits)
+        name = self._source.name
+        return [*found, *of_objects(name, self._unstored, self._faults.others), *of_aliases(name, self._arrays)]
 
     def _take(self, nbytes: int, what: str, path: str) -> None:
         """Bytes that only one object can have: all of them together are no more than the file [H5-028]."""
@@ -132,34 +157,37 @@ class _Walk:
         for raw in sorted(listed):  # whatever order the file tracks [H5-018]
             try:
                 name = raw.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise _malformed(f"the name {raw!r}, which is not UTF-8", self._at(path), "H5-008") from error
-            if not is_link_name(name):
-                message = f"the name {name!r}, which acts as a path"
-                raise UnsafeError(Problem(code="H5-008", message=message, at=self._at(path)))
-            names.append(name)
+            except UnicodeDecodeError:
+                self._faults.add(_malformed(f"the name {shorten(raw)}, which is not UTF-8", self._at(path), "H5-008"))
+                continue
+            if is_link_name(name):
+                names.append(name)
+                continue
+            message = f"the name {shorten(name)}, which acts as a path"
+            self._faults.add(UnsafeError(Problem(code="H5-008", message=message, at=self._at(path))))
         return names
 
-    def _check_link(self, group_id: h5g.GroupID, name: str, path: str) -> None:
-        """Only hard links: any other kind is refused before it is followed [H5-001]."""
+    def _is_hard(self, group_id: h5g.GroupID, name: str, path: str) -> bool:
+        """Any other kind of link is refused before it is followed [H5-001]."""
         kind = self._guard(path, group_id.links.get_info, name.encode()).type
         if kind != h5py.h5l.TYPE_HARD:
             found = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "a link to another file"}
             message = f"{found.get(kind, 'a user-defined link')}; Keras writes hard links only"
-            raise UnsafeError(Problem(code="H5-001", message=message, at=self._at(path)))
+            self._faults.add(UnsafeError(Problem(code="H5-001", message=message, at=self._at(path))))
+        return bool(kind == h5py.h5l.TYPE_HARD)
 
     def _address(self, object_id: Any, path: str) -> int:
         return int(self._guard(path, h5py.h5o.get_info, object_id).addr)
 
     def _dataset(self, dataset_id: h5d.DatasetID, path: str) -> Dataset:
-        self._check_storage(dataset_id, path)
         try:
+            self._check_storage(dataset_id, path)
             kind = self._kind(dataset_id, path)
             shape = self._shape(dataset_id, path)
             return self._place(dataset_id, kind, shape, path)
-        except UnsafeError:
-            raise
         except RefserError as fault:
+            if isinstance(fault, UnsafeError):
+                self._faults.add(fault)
             return Dataset(self._source.name, path.lstrip("/"), fault=fault)
 
     def _check_storage(self, dataset_id: h5d.DatasetID, path: str) -> None:
@@ -223,6 +251,8 @@ class _Walk:
             if number not in _FILTERS:
                 message = f"compressed with HDF5 filter {number}; Keras uses none"
                 raise UnsupportedError(Problem(code="H5-004", message=message, at=at, hint="rewrite it with h5repack"))
+        if nbytes and not stored:
+            self._unstored.append(inner)
         cap, code = (self._limits.inflated_bytes, "LI-004") if stored else (self._limits.unstored_bytes, "LI-010")
         if (
             self._guard(path, plist.get_layout) == h5py.h5d.CHUNKED
@@ -234,7 +264,7 @@ class _Walk:
             message = f"{nbytes:,} bytes declared, {stored:,} stored; the limit is {cap:,}"
             raise LimitError(Problem(code=code, message=message, at=at))
         nbytes = math.prod(shape) * kind.size
-        decoded = _Decoded(lambda: self._decode(dataset_id, kind, shape, path))
+        decoded = _Decoded(lambda: self._decode(dataset_id, kind, shape, path), nbytes, self._held)
         return Dataset(name, inner, kind.name, shape, False, decoded, 0, nbytes)
 
     def _decode(self, dataset_id: h5d.DatasetID, kind: _Kind, shape: tuple[int, ...], path: str) -> bytes:
@@ -259,7 +289,11 @@ class _Walk:
             if count * longest > cap:
                 message = f"{count:,} strings of up to {longest:,} bytes; the limit is {cap:,} bytes"
                 raise LimitError(Problem(code="LI-004", message=message, at=self._at(path)))
-        decoded = _Decoded(lambda: b"".join(cell[:longest].ljust(longest, b"\0") for cells in read() for cell in cells))
+        decoded = _Decoded(
+            lambda: b"".join(cell[:longest].ljust(longest, b"\0") for cells in read() for cell in cells),
+            count * longest,
+            self._held,
+        )
         return Dataset(self._source.name, path.lstrip("/"), "string", shape, False, decoded, 0, count * longest)
 
     @cached_property
@@ -322,13 +356,19 @@ class _Kind:
 
 
 class _Decoded:
-    """Bytes that libhdf5 has to produce, each time they are asked for."""
+    """Bytes that libhdf5 has to produce, each time they are asked for; those that are read block by block are held so long."""
 
-    def __init__(self, decode: Callable[[], bytes]) -> None:
-        self._decode = decode
+    def __init__(self, decode: Callable[[], bytes], nbytes: int, held: dict[_Decoded, bytes]) -> None:
+        self._decode, self._nbytes, self._held = decode, nbytes, held
 
     def view(self, offset: int, length: int) -> memoryview:
-        return memoryview(self._decode())[offset : offset + length]
+        data = self._held.get(self)
+        if data is None:
+            data = self._decode()
+        self._held.clear()  # of one dataset of the file at a time
+        if offset + length < self._nbytes:
+            self._held[self] = data
+        return memoryview(data)[offset : offset + length]
 
 
 def _type_name(type_id: h5t.TypeID) -> str:

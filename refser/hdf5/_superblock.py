@@ -41,7 +41,7 @@ def read_superblock(image: Image, start: int) -> int:
     end += start - base  # where the file was moved, as one in an archive is, its own place counts, as for libhdf5
     if end > image.end:
         _cut_short(image, f"an HDF5 file of {end:,} bytes that is cut short at {image.end:,}")
-    image.base = start
+    image.base, image.declared_end = start, end
     image.own(start, size, "the superblock", "")
     return int(root)
 

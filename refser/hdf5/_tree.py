@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple, Union
+from typing import Literal, NamedTuple, Union
 
 from refser.errors import InvalidError, Problem, RefserError
 from refser.values import ByteRange, Bytes, Weight
@@ -62,10 +62,20 @@ class Flat(NamedTuple):
     group: Callable[[str], Group]
 
 
+class Remark(NamedTuple):
+    """Something about the file that stops no reader [H5-086 to H5-093]."""
+
+    code: str  # its ID in spec/
+    message: str
+    at: str  # "model.weights.h5: byte 1,024"
+    severity: Literal["info", "warning", "error"]
+    hint: str = ""
+
+
 class Group:
     """A group: its attributes and what it holds in byte order of the names, both decoded when they are asked for."""
 
-    __slots__ = ("_attributes", "_children", "file", "flat", "path")
+    __slots__ = ("_attributes", "_children", "_remarks", "file", "flat", "path")
 
     def __init__(
         self,
@@ -74,10 +84,12 @@ class Group:
         attributes: Mapping[str, Attribute] | Callable[[], Mapping[str, Attribute]],
         children: dict[str, Group | Dataset] | Callable[[], dict[str, Group | Dataset]],
         flat: Flat | None = None,
+        remarks: Callable[[], Sequence[Remark]] | None = None,
     ) -> None:
         self.file, self.path, self._children = file, path, children  # "model.weights.h5", "layers/dense"
         self._attributes = attributes
         self.flat = flat  # of the root group only, and not of every reader
+        self._remarks: Sequence[Remark] | Callable[[], Sequence[Remark]] = remarks or ()
 
     @property
     def at(self) -> str:
@@ -95,6 +107,12 @@ class Group:
         if callable(self._children):
             self._children = self._children()
         return self._children
+
+    def remarks(self) -> Sequence[Remark]:
+        """What stops no reader and is worth a word about the whole file, looked for when asked; of the root group only."""
+        if callable(self._remarks):
+            self._remarks = self._remarks()
+        return self._remarks
 
     def get(self, path: str) -> Group | Dataset | None:
         """What `a/b/c` leads to, or None."""

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import struct
 from _thread import allocate_lock  # what threading.Lock is, without the module
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import prod
 
-from refser.errors import RefserError
+from refser.errors import InvalidError, Problem, RefserError, UnsafeError, UnsupportedError
 from refser.hdf5._alike import Pattern, Patterns, learn
 from refser.hdf5._attribute import Attributes
-from refser.hdf5._dataset import Datasets
+from refser.hdf5._dataset import Datasets, is_unstored
 from refser.hdf5._group import SYMBOL, Groups
-from refser.hdf5._header import METADATA_MARK, Message, read_messages
-from refser.hdf5._image import Image, OutsideProfile, SharedBytes
+from refser.hdf5._header import ATTRIBUTE, METADATA_MARK, Message, read_messages
+from refser.hdf5._image import Faults, Image, OutsideProfile, SharedBytes
 from refser.hdf5._superblock import find_signature, read_superblock
-from refser.hdf5._tree import Attribute, Dataset, Flat, Group
+from refser.hdf5._tree import Attribute, Dataset, Flat, Group, Remark
 from refser.source import Source
 
 _METADATA_MAX = 64 << 20  # bytes that a hint can make us fetch
@@ -45,30 +45,38 @@ _ONE_LEAF, _NO_LEAF, _LEAF_HEAD, _HEAP_HEAD = b"TREE\0\0\1\0", b"TREE\0\0\0\0", 
 Links = dict[str, int]  # name, where the object's header starts
 
 
-def read_profile(source: Source, image: Image) -> Group:
-    """Raises the first broken H5 requirement, or `OutsideProfile`."""
+def read_profile(source: Source, image: Image, faults: Faults) -> Group:
+    """Raises the first broken H5 requirement, or `OutsideProfile` for a file of which nothing can be read.
+
+    What is outside the profile in one object is in `faults`, and everything else looked at all the same [H5-085].
+    """
     signature = find_signature(image)
     try:
-        return _Walk(source, image, signature, hurry=image.need is None).run()
+        return _Walk(source, image, signature, faults, hurry=image.need is None).run()
     except SharedBytes:  # which bytes, and of whom, is for a slower look
+        faults.clear()
         again = Image(image.buffer, image.name, image.limits)
-        return _Walk(source, again, signature, hurry=False).run()
+        return _Walk(source, again, signature, faults, hurry=False).run()
 
 
 class _Walk:
-    def __init__(self, source: Source, image: Image, signature: int, *, hurry: bool) -> None:
-        self._source, self._image, self._hurry = source, image, hurry
+    def __init__(self, source: Source, image: Image, signature: int, faults: Faults, *, hurry: bool) -> None:
+        self._source, self._image, self._hurry, self._kept = source, image, hurry, faults
         image.hurried = hurry
         self._root = read_superblock(image, signature) + image.base
-        self._groups, self._attributes = Groups(image), Attributes(image)
+        self._groups, self._attributes = Groups(image, faults), Attributes(image)
         self._datasets = Datasets(image, source, self._attributes)
         self._patterns: Patterns = {}
         self._names: dict[bytes, str] = {}  # the 8 bytes of a short name
         self._seen = {self._root: True}  # headers met so far, whether a group's; only kept without hurry
-        self._known: dict[int, tuple[list[Message], list[tuple[str, int]]]] = {}  # headers read before their turn
+        self._known: dict[int, list[tuple[str, int]]] = {}  # links of headers that were read before their turn
         self._found: dict[str, Links] = {}
         self._places: dict[str, int] = {}  # of the groups
-        self._faults: dict[str, RefserError] = {}
+        self._faults: dict[str, RefserError] = {}  # of datasets
+        self._unread: dict[str, RefserError] = {}  # why the attributes of a group cannot be read
+        self._described: list[int] = []  # datasets with attributes
+        self._unstored: list[str] = []  # datasets with elements that the file does not store
+        self._aliased = False  # some dataset has two paths
         self._lock = allocate_lock()
 
     def run(self) -> Group:
@@ -83,15 +91,19 @@ class _Walk:
             if depth > limits.hdf5_depth:
                 image.limit("LI-006", f"groups nested over {limits.hdf5_depth} deep", path)
             links = self._plain_links(start, path) if self._hurry else None
+            count = 0
             if links is None:
+                before = self._groups.refused
                 links = self._links(start, path)
+                count = self._groups.refused - before
             found[path], places[path] = links, start
-            if not links:
+            count += len(links)
+            if not count:
                 continue
-            objects += len(links)
+            objects += count
             if objects > limits.hdf5_objects:
                 image.limit("LI-005", f"over {limits.hdf5_objects:,} groups and datasets", path)
-            prefixes += len(path) * len(links)
+            prefixes += len(path) * count
             if prefixes > _PATHS_MIN + _PATHS_PER_BYTE * image.end:
                 image.invalid(f"paths of {prefixes:,} characters in a file of {image.end:,} bytes", "", "H5-029")
             below = self._objects(links, f"{path}/" if path else "", depth + 1)
@@ -103,7 +115,7 @@ class _Walk:
         self._known.clear()
         self._again = image.again()
         self._datasets_again = Datasets(self._again, self._source, Attributes(self._again))
-        return self._group("", Flat(found, mixed, self._faults, self._dataset_at, self._group))
+        return self._group("", Flat(found, mixed, self._faults, self._dataset_at, self._group), self._remarks)
 
     def _plain_links(self, start: int, at: str) -> Links | None:
         """The links of a group as Keras's files have them [H5-040 to H5-047]; None for any other, or when it has none."""
@@ -170,12 +182,13 @@ class _Walk:
     def _links(self, start: int, at: str) -> Links:
         """The same, each structure looked at by its own module; short names are remembered."""
         image = self._image
-        messages, entries = self._known.pop(start, None) or (read_messages(image, start - image.base, at), None)
+        entries = self._known.pop(start, None)
         if entries is None:
-            entries = self._groups.links(messages, at)
+            _, entries, outside = self._entries(start, at)
             if entries is None:
+                if outside is not None:
+                    raise outside
                 image.malformed("a root object that is no group", at)
-            self._attributes.check(messages, at)
         links = {name: address + image.base for name, address in entries}
         if len(links) < len(entries):
             image.invalid("two links of one name", at, "H5-047")
@@ -189,6 +202,7 @@ class _Walk:
         image, patterns = self._image, self._patterns
         buffer, base, end, spans, data = image.buffer, image.base, image.end, image.spans, image.data
         below: list[tuple[str, int, int]] = []
+        left_out: list[str] = []
         hurry, claimed = self._hurry, image.claimed
         for name, start in links.items():
             if hurry:
@@ -217,34 +231,81 @@ class _Walk:
                 except (struct.error, IndexError, OverflowError):
                     pass
             image.claimed = claimed
-            if self._is_group(start, prefix + name):
+            is_group = self._is_group(start, prefix + name)
+            if is_group:
                 links[name] = ~start
                 below.append((prefix + name, start, depth))
+            elif is_group is None:
+                left_out.append(name)
             claimed = image.claimed
         image.claimed = claimed
+        for name in left_out:
+            del links[name]
         image.claim(0, "an object", prefix[:-1])
         return below
 
-    def _is_group(self, start: int, at: str) -> bool:
-        """Look at an object thoroughly.  One array may have several paths, a group has one [H5-005]."""
-        if not self._hurry:
-            if self._seen.get(start):
-                self._image.invalid("a group that is reached by two paths; wanted a tree", at, "H5-005")
-            if start in self._seen:
-                return False
-        messages = read_messages(self._image, start - self._image.base, at)
-        entries = self._groups.links(messages, at)
+    def _is_group(self, start: int, at: str) -> bool | None:
+        """Look at an object thoroughly; None leaves it out.  One array may have several paths, a group has one [H5-005]."""
+        if not self._hurry and start in self._seen:
+            if self._seen[start]:
+                message = "a group that is reached by two paths; wanted a tree"
+                self._kept.add(InvalidError(Problem(code="H5-005", message=message, at=self._image.at(at))))
+                return None
+            self._aliased = True
+            return False
+        messages, entries, outside = self._entries(start, at)
         self._seen[start] = entries is not None
         if entries is not None:
-            self._attributes.check(messages, at)
-            self._known[start] = messages, entries
+            self._known[start] = entries
             return True
-        dataset = self._datasets.read(messages, at)
+        try:
+            if outside is not None:
+                self._datasets.check_place(messages, at)
+                raise outside
+            dataset = self._datasets.read(messages, at)
+        except OutsideProfile as found:
+            self._kept.add_outside(found)
+            dataset = Dataset(self._image.name, at, fault=found.refusal())
+        except UnsafeError as fault:
+            self._kept.add(fault)
+            dataset = Dataset(self._image.name, at, fault=fault)
+        except UnsupportedError as fault:
+            self._kept.add_other(fault, at)
+            return None
         if dataset.fault is not None:
             self._faults[at] = dataset.fault
-        elif dataset.source is self._source:
+            return False
+        if dataset.source is self._source:
             learn(self._patterns, self._image, start, messages, dataset)
+        elif is_unstored(dataset):
+            self._unstored.append(at)
+        if ATTRIBUTE in [message[0] for message in messages]:
+            self._described.append(start)
         return False
+
+    def _entries(self, start: int, at: str) -> tuple[list[Message], list[tuple[str, int]] | None, OutsideProfile | None]:
+        """The messages of an object, its links when it is a group, and what of a header is outside the profile."""
+        outside = None
+        try:
+            messages = read_messages(self._image, start - self._image.base, at)
+        except OutsideProfile as found:
+            messages, outside = found.messages, found
+        try:
+            entries = self._groups.links(messages, at)
+            if entries is None:
+                return messages, None, outside
+        except OutsideProfile as found:  # links that nobody has seen
+            self._kept.add_outside(found)
+            self._kept.lost = True
+            entries = []
+        try:
+            if outside is not None:
+                raise outside
+            self._attributes.check(messages, at)
+        except OutsideProfile as found:
+            self._kept.add_outside(found)
+            self._unread[at] = found.refusal()
+        return messages, entries, outside
 
     def _fetch_metadata(self) -> None:
         """All metadata at once, where the root group's header says how much there is [H5-070]; a hint, never refused."""
@@ -256,10 +317,23 @@ class _Walk:
         if image.need is not None and 0 < size <= min(image.end, _METADATA_MAX):
             image.need(image.base, size)
 
+    def _remarks(self) -> list[Remark]:
+        from refser.hdf5 import _remarks as remarks
+
+        image, name, signature = self._image, self._image.name, self._image.base
+        found = [*remarks.of_file(image, signature), *remarks.of_objects(name, self._unstored, self._kept.others)]
+        if self._aliased:
+            places = ((f"{path}/" if path else "", links) for path, links in self._found.items())
+            arrays = ((place, before + link) for before, links in places for link, place in links.items() if place >= 0)
+            found += remarks.of_aliases(name, arrays)
+        if not self._kept.outside:  # else some owners are not known
+            found += remarks.of_holes(image, signature, (*self._places.values(), *self._described))
+        return found
+
     # What follows is asked for later, one object at a time; its bytes have an owner already.
 
-    def _group(self, path: str, flat: Flat | None = None) -> Group:
-        return Group(self._image.name, path, partial(self._attributes_of, path), partial(self._children, path), flat)
+    def _group(self, path: str, flat: Flat | None = None, remarks: Callable[[], list[Remark]] | None = None) -> Group:
+        return Group(self._image.name, path, partial(self._attributes_of, path), partial(self._children, path), flat, remarks)
 
     def _children(self, path: str) -> dict[str, Group | Dataset]:
         prefix = f"{path}/" if path else ""
@@ -269,6 +343,8 @@ class _Walk:
         }
 
     def _attributes_of(self, path: str) -> Mapping[str, Attribute]:
+        if path in self._unread:
+            raise self._unread[path]
         try:
             messages = self._messages(self._places[path], path)
             with self._lock:  # heaps of strings are looked at, and owned, for the first time
@@ -283,8 +359,10 @@ class _Walk:
                 return dataset
         try:
             return self._datasets_again.read(self._messages(start, path), path)
-        except OutsideProfile as outside:  # the file has changed since it was opened
-            raise outside.refusal() from None
+        except OutsideProfile as outside:
+            return Dataset(image.name, path, fault=outside.refusal())
+        except UnsafeError as fault:
+            return Dataset(image.name, path, fault=fault)
 
     def _by_pattern(self, pattern: Pattern, start: int, path: str) -> Dataset | None:
         image = self._image
