@@ -11,7 +11,8 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from refser.errors import InvalidError, LimitError, MalformedError, Problem, RefserError, UnsafeError, UnsupportedError
 from refser.limits import Limits
@@ -21,6 +22,7 @@ _EOCD, _EOCD_SIZE, _COMMENT_MAX = b"PK\x05\x06", 22, 0xFFFF
 _LOCAL, _LOCAL_SIZE, _CENTRAL_SIZE = b"PK\x03\x04", 30, 46
 _ENCRYPTED, _PATCHED, _UTF8 = 0x41, 0x20, 0x800
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+_SHOWN = 300
 _CHUNK, _SMALL_CHUNK = 1 << 20, 1 << 12
 _DRIVE = re.compile(r"[A-Za-z]:")
 # What zipfile and the decompressors raise on bad bytes; anything else would be a bug of ours.
@@ -32,14 +34,20 @@ _BAD_BYTES = (
 
 def is_zip(source: Source) -> bool:
     """Whether an end-of-central-directory record stands where one can."""
-    return _find_end(source) is not None
+    return find_end(source) is not None
 
 
 class Archive:
-    """The members of one zip archive by name, in the directory's order.  Raises the first broken KZ requirement."""
+    """The members of one zip archive by name, in the directory's order.  Raises the first broken KZ requirement.
 
-    def __init__(self, source: Source, *, limits: Limits) -> None:
-        self._source, self._limits, self.name = source, limits, source.name
+    With `refuse`, what is wrong with a member is handed to that, and the member is `left_out`; of members of one name it is
+    the last that stays, the one that Keras would take.
+    """
+
+    def __init__(self, source: Source, *, limits: Limits, refuse: Callable[[RefserError], None] | None = None) -> None:
+        self.source, self._limits, self.name = source, limits, source.name
+        self.left_out: set[str] = set()
+        self.compared: set[str] = set()  # members that are stored and whose CRC-32 was compared [KZ-008]
         _check_directory_size(source, limits)
         try:
             self._zip = zipfile.ZipFile(SourceFile(source))
@@ -50,10 +58,21 @@ class Archive:
             raise _too_many(len(infos), limits, self.name)
         self._members: dict[str, zipfile.ZipInfo] = {}
         for info in infos:
-            self._check_member(info)
-            if info.filename in self._members:
-                raise InvalidError(Problem(code="KZ-004", message="two members have this name", at=self._at(info)))
-            self._members[info.filename] = info
+            try:
+                self._check_member(info)
+            except RefserError as error:
+                if refuse is None:
+                    raise
+                refuse(error)
+                self.left_out.add(info.orig_filename)
+                continue
+            # By the name in the header: that of a Unicode path field, which newer zipfiles put in its place, nobody checked.
+            if info.orig_filename in self._members:
+                twice = InvalidError(Problem(code="KZ-004", message="two members have this name", at=self._at(info)))
+                if refuse is None:
+                    raise twice
+                refuse(twice)
+            self._members[info.orig_filename] = info
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -72,7 +91,7 @@ class Archive:
             message = f"a member of {info.file_size:,} bytes; the limit is {cap:,}"
             raise LimitError(Problem(code=code, message=message, at=at))
         if info.compress_type == zipfile.ZIP_STORED:
-            return self._source.window(self._data_offset(info), info.compress_size, at)
+            return self.source.window(self._data_offset(info), info.compress_size, at)
         return MemorySource(self._inflate(info), at)
 
     def read(self, name: str, *, cap: int, code: str) -> bytes:
@@ -84,10 +103,51 @@ class Archive:
         if zlib.crc32(data) != info.CRC:
             message = f"CRC-32 {zlib.crc32(data):08x}; the directory says {info.CRC:08x}"
             raise MalformedError(Problem(code="KZ-008", message=message, at=self._at(info), hint="the file is damaged"))
+        if info.compress_type == zipfile.ZIP_STORED:
+            self.compared.add(name)
         return data
 
+    @property
+    def listed(self) -> list[tuple[int, int, int, int]]:
+        """Local header, stored size, size and CRC-32 of every member, also of those that are left out."""
+        return [(info.header_offset, info.compress_size, info.file_size, info.CRC) for info in self._zip.infolist()]
+
+    def check_data(self, name: str) -> int:
+        """Go over all bytes of a member, a block at a time: size and CRC-32 are the directory's [KZ-005, KZ-008].
+
+        The number of bytes that are stored behind the end of the compressed data.  Raises `LimitError` where there is more
+        to inflate than `inflated_bytes`.
+        """
+        info = self._members[name]
+        stored = info.compress_type == zipfile.ZIP_STORED
+        if not stored and info.file_size > self._limits.inflated_bytes:
+            message = f"a member of {info.file_size:,} bytes; the limit is {self._limits.inflated_bytes:,}"
+            raise LimitError(Problem(code="LI-004", message=message, at=self._at(info)))
+        data = self.source.window(self._data_offset(info), info.compress_size, self._at(info))
+        crc = size = left = 0
+        from refser.zipwrite import _crc32 as fastest_crc32  # reading the directory has no need of it
+
+        update = fastest_crc32()
+        try:
+            for piece, behind in _blocks(data) if stored else _inflated(data, info):
+                left = behind
+                crc = update(piece, crc)
+                size += len(piece)
+                if size > info.file_size:
+                    message = f"over {info.file_size:,} bytes; the directory says that there are so many"
+                    raise InvalidError(Problem(code="KZ-005", message=message, at=self._at(info)))
+        except _BAD_BYTES as error:
+            raise self._malformed(f"member {shortened(info.orig_filename)!r} cannot be inflated: {error}") from error
+        if size != info.file_size:
+            message = f"{size:,} bytes; the directory says {info.file_size:,}"
+            raise InvalidError(Problem(code="KZ-005", message=message, at=self._at(info)))
+        if crc != info.CRC:
+            message = f"CRC-32 {crc:08x}; the directory says {info.CRC:08x}"
+            raise MalformedError(Problem(code="KZ-008", message=message, at=self._at(info), hint="the file is damaged"))
+        return left
+
     def _at(self, info: zipfile.ZipInfo) -> str:
-        return f"{self.name}:{info.filename}"
+        return f"{self.name}:{shortened(info.orig_filename)}"
 
     def _malformed(self, message: str) -> RefserError:
         return MalformedError(Problem(code="KZ-013", message=message, at=self.name, hint="the file is damaged"))
@@ -96,10 +156,10 @@ class Archive:
         at, name = self._at(info), info.orig_filename
         parts = name.split("/")
         if name.startswith("/") or "\\" in name or "\0" in name or ".." in parts or _DRIVE.match(name):
-            message = f"a member named {name!r}, which leaves the archive; wanted a relative path without '..'"
+            message = f"a member named {shortened(name)!r}, which leaves the archive; wanted a relative path without '..'"
             raise UnsafeError(Problem(code="KZ-003", message=message, at=self.name))
         if "." in parts or "" in parts[:-1] or not name:
-            message = f"a member named {name!r}; wanted a plain relative path"
+            message = f"a member named {shortened(name)!r}; wanted a plain relative path"
             raise InvalidError(Problem(code="KZ-003", message=message, at=self.name))
         mode = info.external_attr >> 16
         if info.create_system == 3 and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -116,12 +176,12 @@ class Archive:
 
     def _data_offset(self, info: zipfile.ZipInfo) -> int:
         """Where the data start, from the local header, which has to name the same member [KZ-013]."""
-        header = self._source.view(info.header_offset, _LOCAL_SIZE)
+        header = self.source.view(info.header_offset, _LOCAL_SIZE)
         flags, name_size, extra_size = struct.unpack("<4x2xH18xHH", header)
-        name = bytes(self._source.view(info.header_offset + _LOCAL_SIZE, name_size))
+        name = bytes(self.source.view(info.header_offset + _LOCAL_SIZE, name_size))
         encoding = "utf-8" if flags & _UTF8 else "cp437"
         if header[:4] != _LOCAL or name.decode(encoding, "replace") != info.orig_filename:
-            raise self._malformed(f"no local header for member {info.filename!r}")
+            raise self._malformed(f"no local header for member {shortened(info.orig_filename)!r}")
         return int(info.header_offset + _LOCAL_SIZE + name_size + extra_size)
 
     def _inflate(self, info: zipfile.ZipInfo) -> bytes:
@@ -140,17 +200,68 @@ class Archive:
                 raise MalformedError(
                     Problem(code="KZ-008", message=message, at=self._at(info), hint="the file is damaged")
                 ) from error
-            raise self._malformed(f"member {info.filename!r} cannot be inflated: {error}") from error
+            raise self._malformed(f"member {shortened(info.orig_filename)!r} cannot be inflated: {error}") from error
         if left:
             message = f"{info.file_size - left:,} bytes; the directory says {info.file_size:,}"
             raise InvalidError(Problem(code="KZ-005", message=message, at=self._at(info)))
         return b"".join(pieces)
 
 
-def _find_end(source: Source) -> tuple[int, bytes] | None:
+def _blocks(data: Source) -> Iterator[tuple[memoryview, int]]:
+    for at in range(0, data.size, _CHUNK):
+        yield data.view(at, min(_CHUNK, data.size - at)), 0
+
+
+def _inflated(data: Source, info: zipfile.ZipInfo) -> Iterator[tuple[bytes, int]]:
+    """What the data unpack to, a bounded piece at a time, each with the bytes that would be left if it were the last."""
+    engine: Any
+    if info.compress_type == zipfile.ZIP_DEFLATED:
+        engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    elif info.compress_type == zipfile.ZIP_BZIP2:
+        import bz2
+
+        engine = bz2.BZ2Decompressor()
+    else:
+        head = bytes(data.view(0, 4))  # version of the encoder, length of its properties
+        length = int.from_bytes(head[2:], "little")
+        properties = lzma._decode_filter_properties(lzma.FILTER_LZMA1, bytes(data.view(4, length)))  # type: ignore[attr-defined]
+        properties["dict_size"] = min(properties["dict_size"], max(info.file_size, 1 << 12))  # is allocated, however big
+        data = data.window(4 + length, data.size - 4 - length, data.name)
+        engine = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[properties])
+    deflate = info.compress_type == zipfile.ZIP_DEFLATED
+    for at in range(0, data.size, _CHUNK):
+        block: bytes | memoryview = data.view(at, min(_CHUNK, data.size - at))
+        behind = data.size - at - len(block)
+        while not engine.eof:
+            piece = engine.decompress(block, _CHUNK)
+            block = engine.unconsumed_tail if deflate else b""
+            if not piece and not block and not engine.eof:
+                break
+            yield piece, behind + len(engine.unused_data)
+            if not engine.eof and not block and (deflate or engine.needs_input):
+                break
+        if engine.eof:
+            return
+
+
+def has_directory(source: Source) -> bool:
+    """Whether the end record leads to the record of a member, so that the end record is none by chance."""
+    found = find_end(source)
+    if found is None:
+        return False
+    at, record = found
+    (size,) = struct.unpack_from("<I", record, 12)
+    if zip64 := _zip64_directories(source, at):
+        size, at = zip64[0][0], at - 76
+    return _CENTRAL_SIZE <= size <= at and bytes(source.view(at - size, 4)) == b"PK\x01\x02"
+
+
+def find_end(source: Source) -> tuple[int, bytes] | None:
+    """The end record that zipfile takes, and so Keras: the one at the very end, else the last, whatever its comment."""
     start = max(0, source.size - _EOCD_SIZE - _COMMENT_MAX)
     tail = bytes(source.view(start, source.size - start))
-    at = tail.rfind(_EOCD)
+    last = tail[-_EOCD_SIZE:]
+    at = len(tail) - _EOCD_SIZE if last.startswith(_EOCD) and last.endswith(b"\0\0") else tail.rfind(_EOCD)
     if at < 0 or len(tail) - at < _EOCD_SIZE:
         return None
     return start + at, tail[at : at + _EOCD_SIZE]
@@ -158,26 +269,32 @@ def _find_end(source: Source) -> tuple[int, bytes] | None:
 
 def _check_directory_size(source: Source, limits: Limits) -> None:
     """Cap the directory before anything parses it: each record takes at least 46 bytes and its name [LI-003]."""
-    found = _find_end(source)
+    found = find_end(source)
     if found is None:
         hint = "the file is cut short: fetch it again"
         raise MalformedError(Problem(code="KZ-013", message="a zip without its end record", at=source.name, hint=hint))
     at, record = found
     count, size = struct.unpack_from("<HI", record, 10)
-    if zip64 := _zip64_directory(source, at):
-        size, count = max(size % 0xFFFFFFFF, zip64[0]), max(count % 0xFFFF, zip64[1])
+    for size64, count64 in _zip64_directories(source, at):
+        size, count = max(size % 0xFFFFFFFF, size64), max(count % 0xFFFF, count64)
     if count > limits.zip_members or size > limits.zip_members * (_CENTRAL_SIZE + 1024):
         raise _too_many(count, limits, source.name)
 
 
-def _zip64_directory(source: Source, end: int) -> tuple[int, int] | None:
+def _zip64_directories(source: Source, end: int) -> list[tuple[int, int]]:
+    """Size and count of the records in front of the locator, where zipfile looks, and where the locator points."""
     if end < 20 or bytes(source.view(end - 20, 4)) != b"PK\x06\x07":
-        return None
+        return []
     (offset,) = struct.unpack_from("<Q", source.view(end - 20, 20), 8)
-    if offset + 56 > source.size:
-        return None
-    count, size = struct.unpack_from("<QQ", source.view(offset, 56), 32)
-    return size, count
+    places = [place for place in dict.fromkeys((end - 76, offset)) if 0 <= place <= source.size - 56]
+    records = [bytes(source.view(place, 56)) for place in places]
+    found = [struct.unpack_from("<QQ", record, 32) for record in records if record.startswith(b"PK\x06\x06")]
+    return [(size, count) for count, size in found]
+
+
+def shortened(name: str) -> str:
+    """A name in a message, which in a file can have any length."""
+    return name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
 
 
 def _too_many(count: int, limits: Limits, at: str) -> RefserError:

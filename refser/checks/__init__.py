@@ -5,7 +5,7 @@ Spec: spec/validate.md (VR).  Not here: what is asked of one subject (the module
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from refser.checks.constructors import check_constructors
 from refser.checks.container import check_container
@@ -17,9 +17,10 @@ from refser.checks.subject import Options, Subject
 from refser.checks.target import check_target
 from refser.checks.values import check_values
 from refser.checks.weights import check_weights
-from refser.errors import RefserError
+from refser.errors import Problem, RefserError
 from refser.layouts import ModelFile, open_layout
 from refser.limits import Limits
+from refser.rules.tree import read_version
 from refser.source import Source
 
 __all__ = ["CHECKS", "Check", "Finding", "Options", "Report", "Severity", "Subject", "Verdict", "validate_layout"]
@@ -52,9 +53,10 @@ def validate_layout(
     layout: str | None = None
     statistics: dict[str, object] = {}
     try:
-        with open_layout(path, limits=limits, source=source) as file:
+        with open_layout(path, limits=limits, source=source, refuse=lambda error: findings.append(of_error(error))) as file:
             layout = file.layout
-            findings, statistics = _look(file, options)
+            more, statistics = _look(file, options)
+            findings.extend(more)
     except RefserError as error:
         findings.append(of_error(error))
     problems, suppressed = judged(findings, suppress=suppress, strict=strict)
@@ -63,10 +65,22 @@ def validate_layout(
 
 def _look(file: ModelFile, options: Options) -> tuple[list[Finding], dict[str, object]]:
     subject = Subject(file, options)
-    findings = [of_problem(problem) for problem in file.problems]
+    findings = [_remark(problem, file) for problem in file.problems]
     for check in CHECKS:
         findings.extend(check(subject))
-    return [*subject.found, *findings], _statistics(subject)
+    return [*_untold(subject.found, findings), *findings], _statistics(subject)
+
+
+def _remark(problem: Problem, file: ModelFile) -> Finding:
+    """tf.keras 2.12 itself gave HDF5 files the name `.keras`, and loads them."""
+    own_name = problem.code == "FT-002" and file.generation == "legacy" and read_version(file.keras_version) < (2, 13)
+    return of_problem(problem, "info" if own_name else "warning")
+
+
+def _untold(stops: Sequence[Finding], findings: Sequence[Finding]) -> list[Finding]:
+    """What stopped a derivation, where no check has said what is wrong with the same place."""
+    told = {it.at for it in findings if it.severity == "error"}
+    return [it for it in stops if not it.at or it.at not in told]
 
 
 def _statistics(subject: Subject) -> dict[str, object]:

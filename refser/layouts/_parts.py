@@ -5,24 +5,19 @@ Spec: spec/keras-zip.md (KZ-001, KZ-010, KZ-011).
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
 
 from refser import jsonio
-from refser.errors import InvalidError, Problem, UnsafeError, UnsupportedError
-from refser.limits import Limits
+from refser.errors import InvalidError, Problem, RefserError, UnsafeError, UnsupportedError
+from refser.layouts._reading import Refuse
 from refser.values import Model
 
 CONFIG, METADATA, WEIGHTS, NPZ, ASSETS = "config.json", "metadata.json", "model.weights.h5", "model.weights.npz", "assets"
 
 
 _DRIVE = re.compile(r"[A-Za-z]:")
-
-
-def parse_metadata(data: bytes | memoryview, *, limits: Limits, at: str) -> Mapping[str, Any]:
-    """metadata.json as an object [KZ-011]."""
-    return jsonio.parse_object(jsonio.decode_text(data, limits=limits, at=at), limits=limits, at=at)
 
 
 def config_bytes(model: Model, path: str) -> bytes:
@@ -45,16 +40,23 @@ def checked_assets(model: Model, path: str) -> Mapping[str, bytes]:
     return {name: bytes(model.assets[name]) for name in sorted(model.assets)}
 
 
-def check_asset_names(names: Collection[str], at: str) -> None:
+def check_asset_names(names: Collection[str], at: str, *, refuse: Refuse | None = None) -> None:
     """Raise unless every name stays below `assets/` and none is a folder of another [KZ-010]."""
+    for fault in _faults_of_asset_names(names, at):
+        if refuse is None:
+            raise fault
+        refuse(fault)
+
+
+def _faults_of_asset_names(names: Collection[str], at: str) -> Iterator[RefserError]:
     for name in names:
         if not is_asset_name(name):
             message = f"an asset named {name!r}; wanted a relative path without '..', '\\', a drive or control characters"
-            raise UnsafeError(Problem(code="KZ-010", message=message, at=at))
-        for end, char in enumerate(name):
-            if char == "/" and name[:end] in names:
-                message = f"the assets {name[:end]!r} and {name!r}, one a folder of the other"
-                raise InvalidError(Problem(code="KZ-010", message=message, at=at))
+            yield UnsafeError(Problem(code="KZ-010", message=message, at=at))
+    for above, below in itertools.pairwise(sorted(names, key=lambda name: name.replace("/", "\0"))):  # a folder, what is in it
+        if below.startswith(f"{above}/"):
+            message = f"the assets {above!r} and {below!r}, one a folder of the other"
+            yield InvalidError(Problem(code="KZ-010", message=message, at=at))
 
 
 def is_asset_name(name: str) -> bool:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from refser import atomic, jsonio
-from refser.errors import InvalidError, LimitError, Problem, UnsafeError
-from refser.hdf5 import read_tree, write_tree
+from refser.errors import AccessError, InvalidError, LimitError, Problem, RefserError, UnsafeError
+from refser.hdf5 import Group, read_tree, write_tree
 from refser.layouts._parts import (
     ASSETS,
     CONFIG,
@@ -22,13 +24,16 @@ from refser.layouts._parts import (
     config_bytes,
     metadata_bytes,
     npz_refused,
-    parse_metadata,
 )
+from refser.layouts._reading import Parts, Refuse, of_special_file
 from refser.layouts.model_file import Assets, ModelFile
-from refser.layouts.weights_h5 import read_store, store_tree
+from refser.layouts.weights_h5 import no_store, read_store, store_tree
 from refser.limits import Limits
 from refser.source import FileSource, not_regular
 from refser.values import Model
+
+_UNKNOWN_MOST = 100  # files that are named one by one
+_ENTRIES_WITHOUT_ASSETS = 3
 
 
 def detect_keras_dir(path: str) -> bool:
@@ -37,33 +42,80 @@ def detect_keras_dir(path: str) -> bool:
     return CONFIG in names and not {WEIGHTS, NPZ, METADATA}.isdisjoint(names)
 
 
-def read_keras_dir(path: str, *, limits: Limits) -> ModelFile:
-    """Raises the first KD, WH or H5 requirement that the directory breaks."""
+def has_part(path: str) -> bool:
+    """A file config.json or weights: Keras looks at the first before it misses the other."""
+    return not {CONFIG, WEIGHTS}.isdisjoint(os.listdir(path))
+
+
+def read_keras_dir(path: str, *, limits: Limits, refuse: Refuse | None = None) -> ModelFile:
+    """Raises the first KD, WH or H5 requirement that the directory breaks; with `refuse`, each part's goes there."""
     name = os.path.basename(os.path.abspath(path))
     present = sorted(os.listdir(path))
-    if WEIGHTS not in present:
-        if NPZ in present:
-            raise npz_refused(f"{name}/{NPZ}")
-        message = f"a directory without {WEIGHTS}; wanted {CONFIG}, {METADATA} and {WEIGHTS}"
-        raise InvalidError(Problem(code="KD-005", message=message, at=name))
-    weights = _open(path, WEIGHTS, limits)
-    if weights.head(4) == b"PK\x03\x04":  # Keras gives npz weights the name of HDF5 ones here
-        raise npz_refused(f"{name}/{WEIGHTS}")
-    config = _small(path, CONFIG, limits)
-    metadata = _small(path, METADATA, limits) if METADATA in present else b"{}"  # [KD-006]
-    store = read_store(read_tree(weights, limits=limits))
-    assets = _assets(path, limits) if ASSETS in present else {}
+    parts = Parts(None if refuse is None else lambda error: refuse(of_special_file(error, "KD-007")))
+    _check_present(present, name, parts)
+
+    def text(file: str) -> str:
+        return jsonio.decode_text(_small(path, file, limits), limits=limits, at=f"{name}/{file}")
+
+    def metadata() -> Mapping[str, Any]:
+        try:
+            return jsonio.parse_object(text(METADATA), limits=limits, at=f"{name}/{METADATA}")
+        except AccessError as error:
+            raise error if refuse is None else of_special_file(error, "KD-007") from error
+
+    def tree() -> Group:
+        weights = _open(path, WEIGHTS, limits)
+        if weights.head(4) == b"PK\x03\x04":  # Keras gives npz weights the name of HDF5 ones here
+            raise npz_refused(f"{name}/{WEIGHTS}")
+        return read_tree(weights, limits=limits, refuse=parts.refuse)
+
+    root = parts.read("weights", tree, None) if WEIGHTS in present else None
+    config = parts.read("config", lambda: text(CONFIG), None) if CONFIG in present else None
+    about: Mapping[str, Any] = parts.read("metadata", metadata, {}) if METADATA in present else {}  # [KD-006]
+    store = no_store() if root is None else parts.read("weights", lambda: read_store(root, refuse=refuse), no_store())
+    assets: Mapping[str, int] = {}
+    if ASSETS in present:
+        assets = parts.read("assets", lambda: _assets(path, limits, parts.refuse), assets)
+    if METADATA not in present and refuse is not None:
+        _miss_metadata(name, present, bool(assets), parts)
+    known = {CONFIG, METADATA, WEIGHTS if WEIGHTS in present else NPZ, ASSETS}
+    others = [file for file in present if file not in known]
     return ModelFile(
         path=path,
         layout="keras-dir",
-        config_json=jsonio.decode_text(config, limits=limits, at=f"{name}/{CONFIG}"),
-        metadata=parse_metadata(metadata, limits=limits, at=f"{name}/{METADATA}"),
+        config_json=config,
+        metadata=about,
         found_groups=lambda: store.groups,
         weights=store.weights,
         assets=Assets(assets, lambda asset: _asset(path, asset, limits)),
-        problems=tuple(_unknown_file(name, file) for file in present if file not in (CONFIG, METADATA, WEIGHTS, ASSETS)),
+        problems=(*parts.problems, *_unknown_files(name, others)),
         limits=limits,
+        unread=frozenset(parts.unread),
+        left_out=store.left_out,
+        roots=() if root is None else (root,),
     )
+
+
+def _check_present(present: Collection[str], at: str, parts: Parts) -> None:
+    if WEIGHTS not in present:
+        if NPZ in present:
+            parts.fail("weights", npz_refused(f"{at}/{NPZ}"))
+        else:
+            message = f"a directory without {WEIGHTS}; wanted {CONFIG}, {METADATA} and {WEIGHTS}"
+            parts.fail("weights", InvalidError(Problem(code="KD-005", message=message, at=at)))
+    if CONFIG not in present:
+        message = f"a directory without {CONFIG}; wanted {CONFIG}, {METADATA} and {WEIGHTS}"
+        parts.fail("config", InvalidError(Problem(code="KZ-009", message=message, at=at)))
+
+
+def _miss_metadata(at: str, present: Collection[str], has_assets: bool, parts: Parts) -> None:
+    """Keras takes a directory of up to three entries for one without assets [KD-008, KD-009]."""
+    if has_assets and len(present) <= _ENTRIES_WITHOUT_ASSETS:
+        message = f"assets that Keras does not load: without {METADATA} it takes {len(present)} entries for all but the assets"
+        parts.fail("metadata", InvalidError(Problem(code="KD-009", message=message, at=at, hint=f"add a {METADATA}")))
+    else:
+        message = f"a directory without {METADATA}; wanted {CONFIG}, {METADATA} and {WEIGHTS}"
+        parts.problems.append(Problem(code="KD-008", message=message, at=at))
 
 
 def write_keras_dir(model: Model, path: str, *, overwrite: bool = False) -> None:
@@ -106,9 +158,10 @@ def _small(folder: str, name: str, limits: Limits) -> memoryview:
     return source.view(0, source.size)
 
 
-def _assets(folder: str, limits: Limits) -> dict[str, int]:
+def _assets(folder: str, limits: Limits, refuse: Refuse | None) -> dict[str, int]:
     """Every file below `assets/`; links and special files are refused, not skipped [KD-003]."""
     sizes: dict[str, int] = {}
+    count = 0
     top = os.path.join(folder, ASSETS)
     todo = [(top, "")]
     while todo:
@@ -118,23 +171,34 @@ def _assets(folder: str, limits: Limits) -> dict[str, int]:
             raise UnsafeError(Problem(code="KD-003", message=message, at=folder))
         for entry in sorted(os.scandir(here), key=lambda entry: entry.name):
             name = f"{prefix}{entry.name}"
-            if len(sizes) >= limits.zip_members:
+            count += not entry.is_dir()
+            if count > limits.zip_members:
                 message = f"over {limits.zip_members:,} assets"
                 raise LimitError(Problem(code="LI-003", message=message, at=folder))
-            check_asset_names((name,), folder)
-            if entry.is_symlink() and not limits.follow_symlinks:
-                message = f"{ASSETS}/{name} is a symbolic link; wanted a file"
-                raise UnsafeError(Problem(code="KD-003", message=message, at=folder))
+            try:
+                _check_asset(entry, name, folder, limits)
+            except RefserError as error:
+                if refuse is None:
+                    raise
+                refuse(error)
+                continue
             if entry.is_dir():
-                if name.count("/") >= limits.hdf5_depth:
-                    message = f"directories nested over {limits.hdf5_depth} deep"
-                    raise LimitError(Problem(code="LI-006", message=message, at=folder))
                 todo.append((entry.path, f"{name}/"))
-            elif entry.is_file():
-                sizes[name] = entry.stat().st_size
             else:
-                raise not_regular(entry.path, stat.S_IFMT(entry.stat().st_mode))
+                sizes[name] = entry.stat().st_size
     return dict(sorted(sizes.items()))
+
+
+def _check_asset(entry: os.DirEntry[str], name: str, folder: str, limits: Limits) -> None:
+    check_asset_names((name,), folder)
+    if entry.is_symlink() and not limits.follow_symlinks:
+        message = f"{ASSETS}/{name} is a symbolic link; wanted a file"
+        raise UnsafeError(Problem(code="KD-003", message=message, at=folder))
+    if entry.is_dir() and name.count("/") >= limits.hdf5_depth:
+        message = f"directories nested over {limits.hdf5_depth} deep"
+        raise LimitError(Problem(code="LI-006", message=message, at=folder))
+    if not entry.is_dir() and not entry.is_file():
+        raise not_regular(entry.path, stat.S_IFMT(entry.stat().st_mode))
 
 
 def _asset(folder: str, name: str, limits: Limits) -> bytes:
@@ -145,5 +209,8 @@ def _asset(folder: str, name: str, limits: Limits) -> bytes:
     return bytes(source.view(0, source.size))
 
 
-def _unknown_file(folder: str, name: str) -> Problem:
-    return Problem(code="KD-004", message=f"a file that no Keras model has, {name!r}, is left alone", at=folder)
+def _unknown_files(folder: str, names: list[str]) -> Iterator[Problem]:
+    for name in names[:_UNKNOWN_MOST]:
+        yield Problem(code="KD-004", message=f"a file that no Keras model has, {name!r}, is left alone", at=folder)
+    if more := len(names) - _UNKNOWN_MOST if len(names) > _UNKNOWN_MOST else 0:
+        yield Problem(code="KD-004", message=f"{more:,} files more that no Keras model has are left alone", at=folder)

@@ -5,11 +5,12 @@ Spec: spec/keras-zip.md (KZ).  Not here: the zip itself (zipio), the weights ins
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from refser import jsonio
 from refser.errors import InvalidError, Problem
-from refser.hdf5 import plan_tree, read_tree
+from refser.hdf5 import Group, plan_tree, read_tree
 from refser.layouts._parts import (
     ASSETS,
     CONFIG,
@@ -21,10 +22,10 @@ from refser.layouts._parts import (
     config_bytes,
     metadata_bytes,
     npz_refused,
-    parse_metadata,
 )
+from refser.layouts._reading import Parts, Refuse
 from refser.layouts.model_file import Assets, ModelFile
-from refser.layouts.weights_h5 import read_store, store_tree
+from refser.layouts.weights_h5 import no_store, read_store, store_tree
 from refser.limits import Limits
 from refser.values import Model
 from refser.zipio import Archive
@@ -41,32 +42,70 @@ def detect_keras_zip(archive: Archive) -> bool:
     return CONFIG in archive.sizes and not {WEIGHTS, NPZ, METADATA}.isdisjoint(archive.sizes)
 
 
-def read_keras_zip(path: str, archive: Archive, *, limits: Limits) -> ModelFile:
-    """Raises the first KZ, WH or H5 requirement that the archive breaks."""
-    sizes = archive.sizes
-    if WEIGHTS not in sizes:
-        if NPZ in sizes:
-            raise npz_refused(f"{archive.name}:{NPZ}")
-        message = f"an archive without {WEIGHTS}; wanted {CONFIG}, {METADATA} and {WEIGHTS}"
-        raise InvalidError(Problem(code="KZ-009", message=message, at=archive.name))
-    config = archive.read(CONFIG, cap=limits.json_bytes, code="LI-001")
-    metadata = archive.read(METADATA, cap=limits.json_bytes, code="LI-001") if METADATA in sizes else b"{}"  # [KZ-015]
-    store = read_store(read_tree(archive.open(WEIGHTS, cap=_ANY_SIZE, code="LI-004"), limits=limits))
+def has_part(archive: Archive) -> bool:
+    """A member config.json or weights: Keras looks at the first before it misses the other."""
+    return not {CONFIG, WEIGHTS}.isdisjoint(archive.left_out.union(archive.sizes))
+
+
+def read_keras_zip(path: str, archive: Archive, *, limits: Limits, refuse: Refuse | None = None) -> ModelFile:
+    """Raises the first KZ, WH or H5 requirement that the archive breaks; with `refuse`, each part's goes there."""
+    sizes, parts = archive.sizes, Parts(refuse)
+    _check_members(archive, parts)
+
+    def text(name: str) -> str:
+        data = archive.read(name, cap=limits.json_bytes, code="LI-001")
+        return jsonio.decode_text(data, limits=limits, at=f"{archive.name}:{name}")
+
+    def metadata() -> Mapping[str, Any]:
+        return jsonio.parse_object(text(METADATA), limits=limits, at=f"{archive.name}:{METADATA}")
+
+    def tree() -> Group:
+        return read_tree(archive.open(WEIGHTS, cap=_ANY_SIZE, code="LI-004"), limits=limits, refuse=refuse)
+
+    config = parts.read("config", lambda: text(CONFIG), None) if CONFIG in sizes else None
+    about: Mapping[str, Any] = parts.read("metadata", metadata, {}) if METADATA in sizes else {}  # [KZ-015]
+    root = parts.read("weights", tree, None) if WEIGHTS in sizes else None
+    store = no_store() if root is None else parts.read("weights", lambda: read_store(root, refuse=refuse), no_store())
     prefix = f"{ASSETS}/"
     assets = {name.removeprefix(prefix): size for name, size in sizes.items() if name.startswith(prefix)}
-    check_asset_names(assets, archive.name)
-    others = [name for name in sizes if name not in (CONFIG, METADATA, WEIGHTS) and not name.startswith(prefix)]
+    parts.read("assets", lambda: check_asset_names(assets, archive.name, refuse=refuse), None)
+    known = {CONFIG, METADATA, WEIGHTS if WEIGHTS in sizes else NPZ}
+    others = [name for name in sizes if name not in known and not name.startswith(prefix)]
     return ModelFile(
         path=path,
         layout="keras-zip",
-        config_json=jsonio.decode_text(config, limits=limits, at=f"{archive.name}:{CONFIG}"),
-        metadata=parse_metadata(metadata, limits=limits, at=f"{archive.name}:{METADATA}"),
+        config_json=config,
+        metadata=about,
         found_groups=lambda: store.groups,
         weights=store.weights,
         assets=Assets(assets, lambda name: archive.read(prefix + name, cap=limits.asset_bytes, code="LI-008")),
-        problems=tuple(_unknown_member(archive, name) for name in others),
+        problems=(*parts.problems, *(_unknown_member(archive, name) for name in others)),
         limits=limits,
+        unread=frozenset(parts.unread),
+        left_out=store.left_out,
+        roots=() if root is None else (root,),
+        archive=archive,
     )
+
+
+def _check_members(archive: Archive, parts: Parts) -> None:
+    """Config and weights are there [KZ-009]; of those whose member is left out the reader has been told."""
+    sizes = archive.sizes
+    if METADATA in archive.left_out - sizes.keys():
+        parts.unread.add("metadata")
+    if any(name.startswith(f"{ASSETS}/") for name in archive.left_out):
+        parts.unread.add("assets")
+    for part, name in (("config", CONFIG), ("weights", WEIGHTS)):
+        if name in sizes:
+            continue
+        if name in archive.left_out:
+            parts.unread.add(part)
+        elif part == "weights" and NPZ in sizes:
+            parts.fail("weights", npz_refused(f"{archive.name}:{NPZ}"))
+        else:
+            message = f"an archive without {name}; wanted {CONFIG}, {METADATA} and {WEIGHTS}"
+            missing = InvalidError(Problem(code="KZ-009", message=message, at=archive.name))
+            parts.fail("config" if name == CONFIG else "weights", missing)
 
 
 def write_keras_zip(model: Model, output: Output, *, hdf5_readable: bool = False) -> None:

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from refser import jsonio
-from refser.errors import InvalidError, Problem
+from refser.errors import InvalidError, Problem, RefserError
 from refser.hdf5 import Attribute, Dataset, FixedStrings, Group, NewDataset, NewGroup, is_text, plan_tree
+from refser.layouts._reading import Parts, Refuse
 from refser.layouts.model_file import ModelFile, checked_groups
 from refser.limits import Limits
 from refser.values import Model, Weight, WeightGroup
@@ -26,53 +27,77 @@ _BASE, _TOP, _OPTIMIZER = "model_weights", "top_level_model_weights", "optimizer
 _TEXTS = ("keras_version", "backend")
 
 
-def detect_legacy_h5(root: Group) -> bool:
+def detect_legacy_h5(root: Group, *, refuse: Refuse | None = None) -> bool:
     """A whole model: its config, or a group `model_weights` with a list of layer names [LH-018]."""
     base = root.children.get(_BASE)  # without the list it may be the attribute of a Keras 3 model
-    return "model_config" in root.attributes or (isinstance(base, Group) and detect_legacy_weights_h5(base))
+    has_config = "model_config" in _attributes(root, refuse)
+    return has_config or (isinstance(base, Group) and detect_legacy_weights_h5(base, refuse=refuse))
 
 
-def detect_legacy_weights_h5(root: Group) -> bool:
+def detect_legacy_weights_h5(root: Group, *, refuse: Refuse | None = None) -> bool:
     """The weights alone: a list of layer names on the root [LH-014]."""
-    return "layer_names" in root.attributes or "layer_names0" in root.attributes
+    attributes = _attributes(root, refuse)
+    return "layer_names" in attributes or "layer_names0" in attributes
 
 
-def read_legacy_h5(path: str, root: Group, *, limits: Limits) -> ModelFile:
-    """Raises the first LH requirement that the file breaks."""
+def read_legacy_h5(path: str, root: Group, *, limits: Limits, refuse: Refuse | None = None) -> ModelFile:
+    """Raises the first LH requirement that the file breaks; with `refuse`, each part's goes there."""
+    parts, layers = Parts(refuse), _Layers(refuse)
     base = root.children.get(_BASE)
-    if not isinstance(base, Group):
+    if isinstance(base, Group):
+        parts.read("weights", lambda: layers.read(base, f"{_BASE}/"), None)
+    else:
         message = f"a model_config and no group {_BASE}; wanted both"
-        raise InvalidError(Problem(code="LH-004", message=message, at=root.at))
-    weights: dict[str, Weight] = {}
-    groups = list(_read_layers(base, f"{_BASE}/", weights))
+        parts.fail("weights", InvalidError(Problem(code="LH-004", message=message, at=root.at)))
     optimizer = root.children.get(_OPTIMIZER)
     if isinstance(optimizer, Group):
-        groups.append(_read_group(optimizer, _OPTIMIZER, weights))
+        layers.add(optimizer, _OPTIMIZER)
+    about: dict[str, Any] = parts.read("metadata", lambda: _metadata(base), {}) if isinstance(base, Group) else {}
+    of_root: dict[str, Any] = parts.read("metadata", lambda: _metadata(root), {})
+    training = Parts(refuse).read("config", lambda: _text(root, "training_config"), None)
     return ModelFile(
         path=path,
         layout="legacy-h5",
         generation="legacy",
-        config_json=_text(root, "model_config"),
-        training_config=_text(root, "training_config"),
-        metadata=_metadata(base) | _metadata(root),
-        found_groups=tuple(groups),
-        weights=weights,
+        config_json=parts.read("config", lambda: _text(root, "model_config"), None),
+        training_config=training,
+        metadata=about | of_root,
+        found_groups=tuple(layers.groups),
+        weights=layers.weights,
+        problems=tuple(parts.problems),
         limits=limits,
+        unread=frozenset(parts.unread),
+        left_out=layers.left_out,
+        roots=(root,),
     )
 
 
-def read_legacy_weights_h5(path: str, root: Group, *, limits: Limits) -> ModelFile:
-    """Raises the first LH requirement that the file breaks."""
-    weights: dict[str, Weight] = {}
+def read_legacy_weights_h5(path: str, root: Group, *, limits: Limits, refuse: Refuse | None = None) -> ModelFile:
+    """Raises the first LH requirement that the file breaks; with `refuse`, each goes there."""
+    parts, layers = Parts(refuse), _Layers(refuse)
+    parts.read("weights", lambda: layers.read(root, ""), None)
     return ModelFile(
         path=path,
         layout="legacy-weights-h5",
         generation="legacy",
-        metadata=_metadata(root),
-        found_groups=tuple(_read_layers(root, "", weights)),
-        weights=weights,
+        metadata=parts.read("metadata", lambda: _metadata(root), {}),
+        found_groups=tuple(layers.groups),
+        weights=layers.weights,
+        problems=tuple(parts.problems),
         limits=limits,
+        unread=frozenset(parts.unread),
+        left_out=layers.left_out,
+        roots=(root,),
     )
+
+
+def _attributes(group: Group, refuse: Refuse | None) -> Mapping[str, Attribute]:
+    try:
+        return group.attributes
+    except RefserError:
+        if refuse is None:
+            raise
+        return {}  # whoever reads them for what they say hears of it
 
 
 def write_legacy_h5(model: Model, output: Output) -> None:
@@ -161,33 +186,61 @@ def _numbered(attributes: Mapping[str, Attribute], name: str) -> Iterator[str]:
         number += 1
 
 
-def _read_layers(base: Group, prefix: str, weights: dict[str, Weight]) -> Iterator[WeightGroup]:
-    """The layers in the order of their list, then the model's own weights [LH-010, LH-011, LH-012]."""
-    names = read_name_list(base, "layer_names")
-    if len(set(names)) < len(names):
-        raise InvalidError(Problem(code="LH-016", message="layer_names has a name twice", at=base.at))
-    if _TOP in base.children and _TOP not in names:
-        names.append(_TOP)
-    for name in names:
-        group = base.get(name)
-        if not isinstance(group, Group):
-            message = f"layer_names has {name!r} and there is no such group"
-            raise InvalidError(Problem(code="LH-013", message=message, at=base.at))
-        yield _read_group(group, f"{prefix}{name}", weights)
+class _Layers:
+    """The layers of a file and their weights.  Without `refuse` the first fault is raised."""
 
+    def __init__(self, refuse: Refuse | None) -> None:
+        self._refuse = refuse
+        self.groups, self.weights, self.left_out = list[WeightGroup](), dict[str, Weight](), set[str]()
 
-def _read_group(group: Group, path: str, weights: dict[str, Weight]) -> WeightGroup:
-    """What the list names, each name as it stands; nothing else in the group is looked at [LH-017, LH-022]."""
-    keys = read_name_list(group, "weight_names")
-    for key in keys:
-        dataset = group.get(key)
+    def read(self, base: Group, prefix: str) -> None:
+        """In the order of their list, then the model's own weights [LH-010, LH-011, LH-012]."""
+        names = read_name_list(base, "layer_names")
+        if len(set(names)) < len(names):
+            self._fault("LH-016", "layer_names has a name twice", base)
+            names = list(dict.fromkeys(names))
+        if _TOP in base.children and _TOP not in names:
+            names.append(_TOP)
+        for name in names:
+            group = base.get(name)
+            if isinstance(group, Group):
+                self.add(group, f"{prefix}{name}")
+            else:
+                self._fault("LH-013", f"layer_names has {name!r} and there is no such group", base, f"{prefix}{name}")
+
+    def add(self, group: Group, path: str) -> None:
+        """What its list names, each name as it stands; nothing else in the group is looked at [LH-017, LH-022]."""
+        try:
+            keys = read_name_list(group, "weight_names")
+        except RefserError as error:
+            self._hand_over(error, path)
+            return
+        read = [key for key in keys if self._add(group, path, key)]
+        self.groups.append(WeightGroup(path=path, name=path.removeprefix(f"{_BASE}/"), keys=tuple(read)))
+
+    def _add(self, group: Group, path: str, key: str) -> bool:
+        here, dataset = f"{path}/{key}", group.get(key)
         if not isinstance(dataset, Dataset):
-            message = f"weight_names has {key!r} and there is no such array"
-            raise InvalidError(Problem(code="LH-013", message=message, at=group.at))
-        if f"{path}/{key}" in weights:
-            raise InvalidError(Problem(code="LH-016", message=f"weight_names has {key!r} twice", at=group.at))
-        weights[f"{path}/{key}"] = dataset.weight(f"{path}/{key}")
-    return WeightGroup(path=path, name=path.removeprefix(f"{_BASE}/"), keys=tuple(keys))
+            self._fault("LH-013", f"weight_names has {key!r} and there is no such array", group, here)
+        elif here in self.weights:
+            self._fault("LH-016", f"weight_names has {key!r} twice", group)
+        else:
+            try:
+                self.weights[here] = dataset.weight(here)
+                return True
+            except RefserError as error:
+                self._hand_over(error, here)
+        return False
+
+    def _fault(self, code: str, message: str, group: Group, left_out: str | None = None) -> None:
+        self._hand_over(InvalidError(Problem(code=code, message=message, at=group.at)), left_out)
+
+    def _hand_over(self, error: RefserError, left_out: str | None) -> None:
+        if self._refuse is None:
+            raise error
+        self._refuse(error)
+        if left_out is not None:
+            self.left_out.add(left_out)
 
 
 def _write_layers(base: NewGroup, model: Model) -> None:

@@ -5,7 +5,7 @@ Spec: spec/introduction.md.  Not here: how a layout is read (its module), which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, KeysView, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +15,9 @@ from refser.limits import DEFAULT_LIMITS, Limits
 from refser.values import ByteRange, Described, Generation, MemoryBytes, Model, Weight, WeightGroup
 
 if TYPE_CHECKING:
+    from refser.hdf5 import Group
     from refser.rules.tree import WeightTree
+    from refser.zipio import Archive
 
 
 P = TypeVar("P")
@@ -136,6 +138,12 @@ class ModelFile:
     training_config: str | None = field(default=None, repr=False)  # legacy files only, as stored
     problems: tuple[Problem, ...] = ()  # what is odd about the file and did not stop the reading
     limits: Limits = field(default=DEFAULT_LIMITS, repr=False)
+    # Of "config", "metadata", "weights" and "assets", what the reader was told is missing or cannot be read: nobody else has
+    # to say so.  `left_out` are the inner paths of the weights and groups of which that is true, where others are read.
+    unread: frozenset[str] = frozenset()
+    left_out: Collection[str] = field(default=frozenset(), repr=False)
+    roots: tuple[Group, ...] = field(default=(), repr=False)  # of each HDF5 file
+    archive: Archive | None = field(default=None, repr=False)
     closed: bool = False
     names: Names | None = field(default=None, repr=False)
 
@@ -212,6 +220,7 @@ class ModelFile:
         """Let go of the file, which stays mapped as long as an array of it is in use."""
         self.closed = True
         self.weights, self.found_groups, self.assets = MappingProxyType({}), (), no_assets()
+        self.roots, self.archive = (), None
 
     def __enter__(self) -> ModelFile:
         return self

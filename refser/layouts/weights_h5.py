@@ -5,13 +5,14 @@ Spec: spec/weights-h5.md (WH).  Not here: opening HDF5 (hdf5), splitting over se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from refser.errors import InvalidError, Problem
+from refser.errors import InvalidError, Problem, RefserError
 from refser.hdf5 import Dataset, Flat, Group, NewDataset, NewGroup, is_text, plan_tree
+from refser.layouts._reading import Parts, Refuse
 from refser.layouts.model_file import ModelFile, Weights, checked_groups
 from refser.limits import Limits
 from refser.values import Model, Weight, WeightGroup, natural
@@ -23,17 +24,33 @@ if TYPE_CHECKING:
 class Store:
     """The weights of one file and the groups that hold them, both in file order; each is made when it is asked for."""
 
-    def __init__(self, weights: Weights, owners: Callable[[], Iterable[tuple[Group, list[str]]]]) -> None:
-        self.weights = weights
-        self._owners = owners
+    def __init__(
+        self,
+        weights: Weights,
+        owners: Callable[[], Iterable[tuple[Group, list[str]]]],
+        *,
+        refuse: Refuse | None = None,
+        left_out: Collection[str] = (),
+    ) -> None:
+        self.weights, self.left_out = weights, left_out
+        self._owners, self._refuse = owners, refuse
 
     @cached_property
     def groups(self) -> tuple[WeightGroup, ...]:
         """Raises what is wrong with a name [WH-005]."""
         return tuple(
-            WeightGroup(path=group.path, name=_name(group), keys=tuple(path[len(group.path) + 1 :] for path in paths))
+            WeightGroup(path=group.path, name=self._name(group), keys=tuple(path[len(group.path) + 1 :] for path in paths))
             for group, paths in self._owners()
         )
+
+    def _name(self, group: Group) -> str | None:
+        try:
+            return _name(group)
+        except RefserError as error:
+            if self._refuse is None:
+                raise
+            self._refuse(error)
+            return None
 
 
 def detect_weights_h5(root: Group) -> bool:
@@ -54,9 +71,19 @@ def _is_vars(path: str) -> bool:
     return path.endswith("/vars") or path == "vars"
 
 
-def read_weights_h5(path: str, root: Group, *, limits: Limits) -> ModelFile:
-    store = read_store(root)
-    return ModelFile(path=path, layout="weights-h5", found_groups=lambda: store.groups, weights=store.weights, limits=limits)
+def read_weights_h5(path: str, root: Group, *, limits: Limits, refuse: Refuse | None = None) -> ModelFile:
+    parts = Parts(refuse)
+    store = parts.read("weights", lambda: read_store(root, refuse=refuse), no_store())
+    return ModelFile(
+        path=path,
+        layout="weights-h5",
+        found_groups=lambda: store.groups,
+        weights=store.weights,
+        limits=limits,
+        unread=frozenset(parts.unread),
+        left_out=store.left_out,
+        roots=(root,),
+    )
 
 
 def write_weights_h5(model: Model, output: Output) -> None:
@@ -65,14 +92,20 @@ def write_weights_h5(model: Model, output: Output) -> None:
         plan.write(file)
 
 
-def read_store(root: Group) -> Store:
-    """Every weight and every `vars` group, empty ones too [WH-009].  Raises the first WH requirement that the tree breaks."""
-    if root.flat is not None and (store := _ordinary_store(root.flat)) is not None:
+def read_store(root: Group, *, refuse: Refuse | None = None) -> Store:
+    """Every weight and every `vars` group, empty ones too [WH-009].  Raises the first WH requirement that the tree breaks;
+    with `refuse`, each goes there and the array is left out."""
+    if root.flat is not None and (store := _ordinary_store(root.flat, refuse)) is not None:
         return store
-    return _any_store(root)
+    return _any_store(root, refuse)
 
 
-def _ordinary_store(flat: Flat) -> Store | None:
+def no_store() -> Store:
+    """That of a file that cannot be read."""
+    return Store(Weights({}, lambda path, dataset: dataset), lambda: ())
+
+
+def _ordinary_store(flat: Flat, refuse: Refuse | None) -> Store | None:
     """Where every array stands in a `vars` group and no group in one, as in the files of Keras.  Raises what is wrong."""
     if flat.mixed or "/vars/" in "\n/".join(flat.groups):
         return None
@@ -86,21 +119,34 @@ def _ordinary_store(flat: Flat) -> Store | None:
                 places.update([(f"{path}/{name}", links[name]) for name in names])
         elif links and max(links.values()) >= 0:
             return None
-    for fault in flat.faults.values():
-        raise fault
+    left_out = set[str]()
+    if flat.faults:
+        for fault in flat.faults.values():
+            if refuse is None:
+                raise fault
+            refuse(fault)
+        bad = {places[path] for path in flat.faults if path in places}  # an array can have two paths
+        left_out = {path for path, place in places.items() if place in bad}
+        for path in left_out:
+            del places[path]
+            owners[path.rpartition("/")[0]] -= 1
 
     def owned() -> Iterator[tuple[Group, list[str]]]:
         paths = iter(places)
         for path, count in owners.items():
             yield flat.group(path), list(islice(paths, count))
 
-    return Store(Weights(places, lambda path, place: flat.dataset(place, path).weight(path)), owned)
+    def made(path: str, place: int) -> Weight:
+        return flat.dataset(place, path).weight(path)
+
+    return Store(Weights(places, made), owned, refuse=refuse, left_out=left_out)
 
 
-def _any_store(root: Group) -> Store:
+def _any_store(root: Group, refuse: Refuse | None) -> Store:
     """What is wrong where the arrays are not, and groups inside the groups of weights."""
     owners: list[tuple[Group, list[str]]] = []
     arrays: dict[str, Dataset] = {}
+    left_out = set[str]()
     nested = False
     # Groups that are being looked through, each with what is left of it and where its weights are listed.
     frames: list[tuple[Iterator[tuple[str, Group | Dataset]], list[str] | None]] = [(iter(root.children.items()), None)]
@@ -114,18 +160,25 @@ def _any_store(root: Group) -> Store:
                     owners.append((node, paths))
                 frames.append((_in_order(node, paths is not None), paths))
                 break
-            if paths is None:
-                message = "an array outside every group named vars; wanted <object path>/vars/<number>"
-                raise InvalidError(Problem(code="WH-001", message=message, at=node.at))
-            if node.fault is not None:
-                raise node.fault
-            paths.append(node.path)
-            arrays[node.path] = node
+            fault = node.fault if paths is not None else _misplaced(node)
+            if fault is None and paths is not None:
+                paths.append(node.path)
+                arrays[node.path] = node
+            elif fault is not None:
+                if refuse is None:
+                    raise fault
+                refuse(fault)
+                left_out.add(node.path)
         else:
             frames.pop()
     if nested:  # a group inside a group's weights has its own place in the list [WH-004]
         arrays = {path: arrays[path] for _, paths in owners for path in paths}
-    return Store(Weights(arrays, lambda path, dataset: dataset.weight(path)), lambda: owners)
+    return Store(Weights(arrays, lambda path, dataset: dataset.weight(path)), lambda: owners, refuse=refuse, left_out=left_out)
+
+
+def _misplaced(node: Dataset) -> RefserError:
+    message = "an array outside every group named vars; wanted <object path>/vars/<number>"
+    return InvalidError(Problem(code="WH-001", message=message, at=node.at))
 
 
 def _in_order(group: Group, below_vars: bool) -> Iterator[tuple[str, Group | Dataset]]:

@@ -5,15 +5,19 @@ Spec: spec/weights-sharded.md (SH).  Not here: one file of weights (weights_h5).
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from refser import atomic, jsonio
+from refser.config.objects import shown
 from refser.errors import AccessError, InvalidError, LimitError, Problem, RefserError, UnsafeError
-from refser.hdf5 import NewGroup, read_tree, write_tree
+from refser.hdf5 import Group, NewGroup, read_tree, write_tree
+from refser.layouts._reading import Parts, Refuse, of_special_file
 from refser.layouts.model_file import ModelFile, checked_groups
 from refser.layouts.weights_h5 import Store, add_group, add_weight, read_store
 from refser.limits import GIB, Limits
@@ -24,6 +28,8 @@ from refser.values import Model, Weight, WeightGroup, dtype_bits, natural
 _OWN_SHARD = re.compile(r"(?:[0-9a-f]{12}-)?(.+)_\d{5}\.weights\.h5", re.DOTALL)
 _DRIVE = re.compile(r"[A-Za-z]:")
 INDEX_SUFFIX = ".weights.json"
+_ABSENT = object()
+_ENTRIES_MOST, _UNNAMED_MOST = 65_536, 100  # of the folder that are looked at; that are named
 
 
 def detect_weights_sharded(index: object) -> bool:
@@ -31,18 +37,40 @@ def detect_weights_sharded(index: object) -> bool:
     return isinstance(index, dict) and "weight_map" in index
 
 
-def read_weights_sharded(path: str, index: Mapping[str, Any], *, limits: Limits) -> ModelFile:
-    """Raises the first SH requirement that the index or a shard breaks."""
+def read_weights_sharded(path: str, index: Mapping[str, Any], *, limits: Limits, refuse: Refuse | None = None) -> ModelFile:
+    """Raises the first SH requirement that the index or a shard breaks; with `refuse`, each goes there."""
     at = os.path.basename(path)
-    places = _weight_map(index, at)
+    parts = Parts(None if refuse is None else lambda error: refuse(of_special_file(error, "SH-016")))
+    places = _weight_map(index, at, refuse)
     names = list(dict.fromkeys(name for files in places.values() for name in files))
     if len(names) > limits.shards:
         message = f"an index of {len(names):,} shards; the limit is {limits.shards:,}"
         raise LimitError(Problem(code="LI-009", message=message, at=at))
     names = names or _lone_shard(path)
-    shards = {name: read_store(read_tree(_open_shard(path, name, limits), limits=limits)) for name in names}
-    groups, weights = _merge(places, shards, at)
-    return ModelFile(path=path, layout="weights-sharded", found_groups=groups, weights=weights, limits=limits)
+    roots: dict[str, Group] = {}
+    shards: dict[str, Store] = {}
+    for name in names:
+        tree = partial(_shard_tree, path, name, limits, refuse)
+        if (root := parts.read("weights", tree, None)) is not None:
+            roots[name] = root
+            if (store := parts.read("weights", partial(read_store, root, refuse=refuse), None)) is not None:
+                shards[name] = store
+    groups, weights = _merge(places, shards, at, refuse)
+    return ModelFile(
+        path=path,
+        layout="weights-sharded",
+        found_groups=groups,
+        weights=weights,
+        problems=() if refuse is None else tuple(_remarks(path, index, names, weights, whole=len(shards) == len(names))),
+        limits=limits,
+        unread=frozenset(parts.unread),
+        left_out=set().union(*(store.left_out for store in shards.values())),
+        roots=tuple(roots.values()),
+    )
+
+
+def _shard_tree(index: str, name: str, limits: Limits, refuse: Refuse | None) -> Group:
+    return read_tree(_open_shard(index, name, limits), limits=limits, refuse=refuse)
 
 
 def write_weights_sharded(model: Model, path: str, *, max_shard_size: float | None = None, overwrite: bool = False) -> None:
@@ -134,7 +162,47 @@ def _split(model: Model, base: str, max_shard_size: float) -> list[_Shard]:
     return shards
 
 
-def _weight_map(index: Mapping[str, Any], at: str) -> dict[str, list[str]]:
+def _remarks(
+    index_path: str, index: Mapping[str, Any], names: Sequence[str], weights: Mapping[str, Weight], *, whole: bool
+) -> Iterator[Problem]:
+    """What Keras would not notice: shards that the index does not name, and a size that is not theirs [SH-013, SH-014]."""
+    at = os.path.basename(index_path)
+    for name in _unnamed_shards(index_path, names):
+        message = f"the file {name!r}, named as a shard of this index, which does not name it"
+        yield Problem(code="SH-013", message=message, at=at, hint="remove it if nothing else needs it")
+    about = index.get("metadata", {})
+    total = about.get("total_size", _ABSENT) if isinstance(about, dict) else about
+    if total is _ABSENT:
+        return
+    if not isinstance(total, (int, float)) or isinstance(total, bool):
+        message = f"metadata.total_size is {shown(total)}; wanted the bytes of all weights"
+        yield Problem(code="SH-014", message=message, at=at)
+        return
+    try:
+        size = sum(weight.size * dtype_bits(weight.dtype) / 8 for weight in weights.values())
+    except RefserError:
+        return  # a dtype that Keras has no size for
+    if whole and total != size:
+        message = f"a total_size of {total!r}; the weights have {size:,} bytes"
+        yield Problem(code="SH-014", message=message, at=at)
+
+
+def _unnamed_shards(index: str, names: Sequence[str]) -> list[str]:
+    if is_url(index):
+        return []
+    base, found = os.path.basename(index).removesuffix(".json").replace(".weights", ""), []
+    try:
+        with os.scandir(os.path.dirname(index) or ".") as entries:
+            for entry in itertools.islice(entries, _ENTRIES_MOST):
+                match = _OWN_SHARD.fullmatch(entry.name)
+                if match and match[1] == base and entry.name not in names:
+                    found.append(entry.name)
+    except OSError:
+        return []  # a folder that is not to be listed
+    return sorted(found)[:_UNNAMED_MOST]
+
+
+def _weight_map(index: Mapping[str, Any], at: str, refuse: Refuse | None = None) -> dict[str, list[str]]:
     """Group path -> shard names, strings and lists alike [SH-002]."""
     found: dict[str, list[str]] = {}
     entries = index.get("weight_map")
@@ -143,17 +211,20 @@ def _weight_map(index: Mapping[str, Any], at: str) -> dict[str, list[str]]:
         raise InvalidError(Problem(code="SH-001", message=message, at=at))
     for key, value in entries.items():
         names = [value] if isinstance(value, str) else value
-        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-            message = f"weight_map[{key!r}] is {value!r}; wanted a file name or a list of them"
-            raise InvalidError(Problem(code="SH-002", message=message, at=at))
         path = key.removeprefix("/")
-        if path.rpartition("/")[2] != "vars" or path in found:
-            message = f"weight_map has the key {key!r}; wanted each group's path once, /layers/dense/vars"
-            raise InvalidError(Problem(code="SH-002", message=message, at=at))
-        if len(set(names)) < len(names):
-            message = f"weight_map[{key!r}] names one file twice"
-            raise InvalidError(Problem(code="SH-002", message=message, at=at))
-        found[path] = names
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            message = f"weight_map[{_short(key)!r}] is {shown(value)}; wanted a file name or a list of them"
+        elif path.rpartition("/")[2] != "vars" or path in found:
+            message = f"weight_map has the key {_short(key)!r}; wanted each group's path once, /layers/dense/vars"
+        elif len(set(names)) < len(names):
+            message = f"weight_map[{_short(key)!r}] names one file twice"
+        else:
+            found[path] = names
+            continue
+        error = InvalidError(Problem(code="SH-002", message=message, at=at))
+        if refuse is None:
+            raise error
+        refuse(error)
     return found
 
 
@@ -161,20 +232,20 @@ def _open_shard(index: str, name: str, limits: Limits) -> Source:
     """The file `name` beside the index, and nothing else [SH-003, SH-004]."""
     at = os.path.basename(index)
     if not name or name in (".", "..") or set(name) & set("/\\\0") or _DRIVE.match(name):
-        message = f"a shard named {name!r}; wanted a plain file name beside the index"
+        message = f"a shard named {_short(name)!r}; wanted a plain file name beside the index"
         raise UnsafeError(Problem(code="SH-003", message=message, at=at))
     if is_url(index):
         return open_url(f"{index.rpartition('/')[0]}/{name}")
     path = os.path.join(os.path.dirname(index), name)
     if os.path.islink(path) and not limits.follow_symlinks:
         hint = "pass --follow-symlinks or Limits(follow_symlinks=True) if you trust it"
-        raise UnsafeError(Problem(code="LI-011", message=f"the shard {name!r} is a symbolic link", at=at, hint=hint))
+        raise UnsafeError(Problem(code="LI-011", message=f"the shard {_short(name)!r} is a symbolic link", at=at, hint=hint))
     try:
         return FileSource(path)
     except AccessError as error:
         if error.problem.code != "IO-001":
             raise
-        message = f"the index names {name!r} and there is no such file beside it"
+        message = f"the index names {_short(name)!r} and there is no such file beside it"
         hint = "fetch all shards into one directory"
         raise InvalidError(Problem(code="SH-004", message=message, at=at, hint=hint)) from error
 
@@ -188,8 +259,15 @@ def _lone_shard(index: str) -> list[str]:
 _Merged = tuple[tuple[WeightGroup, ...], dict[str, Weight]]
 
 
-def _merge(places: Mapping[str, Sequence[str]], shards: Mapping[str, Store], at: str) -> _Merged:
+def _merge(places: Mapping[str, Sequence[str]], shards: Mapping[str, Store], at: str, refuse: Refuse | None) -> _Merged:
     """Groups and weights in the order that one file would have [SH-006]."""
+
+    def mismatch(message: str) -> None:
+        error = InvalidError(Problem(code="SH-005", message=message, at=at))
+        if refuse is None:
+            raise error
+        refuse(error)
+
     names: dict[str, str | None] = {}
     keys: dict[str, list[str]] = {path: [] for path in places}
     weights: dict[str, Weight] = {}
@@ -199,26 +277,27 @@ def _merge(places: Mapping[str, Sequence[str]], shards: Mapping[str, Store], at:
             names[group.path] = names.get(group.path) or group.name
             keys.setdefault(group.path, [])
             if group.keys and file not in places.get(group.path, ()):
-                message = f"{file!r} has weights in /{group.path}, where the index does not send anybody for them"
-                raise _mismatch(message, at)
+                mismatch(f"{file!r} has weights in /{group.path}, where the index does not send anybody for them")
             if group.keys:
                 filled.add((file, group.path))
             for key, path in zip(group.keys, group.weight_paths):
                 if path in weights:
-                    raise _mismatch(f"/{path} stands in two shards", at)
+                    mismatch(f"/{path} stands in two shards")
+                    continue
                 weights[path] = store.weights[path]
                 keys[group.path].append(key)
     for path, files in places.items():
         for file in files:
-            if (file, path) not in filled:
-                raise _mismatch(f"weight_map sends /{path} to {file!r}, which has no weights there", at)
+            if file in shards and (file, path) not in filled:
+                mismatch(f"weight_map sends /{path} to {file!r}, which has no weights there")
     order = sorted(keys, key=lambda path: [part.encode("utf-8") for part in path.split("/")])
     groups = tuple(WeightGroup(path=path, name=names.get(path), keys=tuple(natural(keys[path]))) for path in order)
     return groups, {path: weights[path] for group in groups for path in group.weight_paths}
 
 
-def _mismatch(message: str, at: str) -> RefserError:
-    return InvalidError(Problem(code="SH-005", message=message, at=at))
+def _short(name: str) -> str:
+    """A name in a message, which in an index can have any length."""
+    return name if len(name) <= 300 else f"{name[:300]}..."
 
 
 def _old_shards(index: str, base: str) -> list[str]:
