@@ -16,6 +16,7 @@ demo: $(VENV)/installed
 	$(BIN)/refser inspect $(MODEL)
 	$(BIN)/refser weights $(MODEL) --match 'layers/dense*'
 	$(BIN)/refser summary $(MODEL)
+	$(BIN)/refser validate --deep $(MODEL)
 	rm -rf demo-out && mkdir demo-out
 	$(BIN)/refser copy $(MODEL) demo-out/model.weights.h5
 	$(BIN)/refser inspect demo-out/model.weights.h5

@@ -24,6 +24,7 @@ from processes import processes
 from reading import other_layouts, reading
 from samples import MIB
 from table import Table
+from validating import validating
 from writing import writing
 
 HEAD = """# Results
@@ -38,12 +39,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, help="size of the big file, 1024 or 64; takes six times that on disk")
     parser.add_argument("--keras-megabytes", type=int, help="size of the file for Keras, 320 or 40; 0 leaves it out")
+    parser.add_argument("--files", type=int, help="how many small files are validated, 1000 or 100")
     parser.add_argument("--rounds", type=int, help="5 or 2")
     parser.add_argument("--quick", action="store_true", help="the smaller of these numbers, and RESULTS.md stays as it is")
     parser.add_argument("--out", type=Path, help="instead of RESULTS.md")
     options = parser.parse_args()
     out = options.out or (None if options.quick else Path(__file__).with_name("RESULTS.md"))
-    for name, full, quick in (("megabytes", 1024, 64), ("keras_megabytes", 320, 40), ("rounds", 5, 2)):
+    for name, full, quick in (("megabytes", 1024, 64), ("keras_megabytes", 320, 40), ("files", 1000, 100), ("rounds", 5, 2)):
         if getattr(options, name) is None:
             setattr(options, name, quick if options.quick else full)
     wanted = 6 * max(options.megabytes, 100, options.keras_megabytes) * MIB
@@ -60,6 +62,7 @@ def main() -> None:
         lambda folder: other_layouts(table, folder, rounds),
         lambda folder: reading(table, folder, options.megabytes, rounds),
         lambda folder: writing(table, folder, options.megabytes, rounds),
+        lambda folder: validating(table, folder, options.files, options.megabytes, rounds),
     ]
     if options.keras_megabytes:
         parts.append(lambda folder: against_keras(table, folder, options.keras_megabytes, rounds))

@@ -208,7 +208,7 @@ def test_cl007_a_signal_ends_quietly_and_leaves_nothing(number: int, code: int, 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["", "inspect", "weights", "config", "copy"])
+@pytest.mark.parametrize("command", ["", "inspect", "weights", "config", "summary", "copy", "validate"])
 def test_cl008_help_ends_with_examples(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     shown = cli(*([command] if command else []), "--help")
@@ -233,7 +233,7 @@ def test_python_m_refser_is_the_same_program() -> None:
     assert run.stdout == f"refser {refser.__version__}\n"
 
 
-FLAGS = {"follow_symlinks", "allow_libhdf5"}
+FLAGS = {name for name in refser.Limits.__dataclass_fields__ if isinstance(getattr(refser.Limits(), name), bool)}
 
 
 @pytest.mark.parametrize("name", [name for name in refser.Limits.__dataclass_fields__ if name not in FLAGS])

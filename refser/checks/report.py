@@ -1,6 +1,6 @@
 """What `validate` says of a file: findings, each with a requirement's ID, and the verdict that follows from them.
 
-Spec: spec/validate.md (VR-001 to VR-004).  Not here: finding anything (the other modules of the package).
+Spec: spec/validate.md (VR-001 to VR-006).  Not here: finding anything (the other modules of the package).
 """
 
 from __future__ import annotations
@@ -101,12 +101,12 @@ _ORDER = {"error": 0, "warning": 1, "info": 2}
 
 
 def ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Each once, unsafe before invalid before unchecked, then warnings, then the rest; else in the order of the looking."""
+    """Each once, unsafe before invalid before unchecked, then warnings, then the rest [VR-006]; else in the order of the looking."""
     return tuple(sorted(dict.fromkeys(findings), key=lambda it: (_ORDER[it.severity], -VERDICTS.index(it.verdict))))
 
 
 def judged(findings: Sequence[Finding], *, suppress: Collection[str], strict: bool) -> tuple[tuple[Finding, ...], int]:
-    """Without the codes that nobody wants to hear of; `strict` takes a warning for an error [VR-004]."""
+    """Without the codes that nobody wants to hear of; `strict` takes a warning for an error [VR-004, VR-005]."""
     kept = [it for it in findings if it.code not in suppress]
     count = len(findings) - len(kept)
     if strict:

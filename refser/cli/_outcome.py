@@ -69,10 +69,15 @@ def refused(args: Namespace, error: RefserError) -> int:
     return HAS_PROBLEM if kind in ("malformed", "invalid", "unsafe", "limit") else NOT_DONE
 
 
-def print_json(args: Namespace, content: Mapping[str, Any]) -> None:
+def print_json(args: Namespace, content: Mapping[str, Any], *, file: str | None = None) -> None:
+    """What a command says of its FILE, or of the one that is named here."""
+    head = {"format": f"refser-{args.command}", "version": FORMAT_VERSION, "file": args.file if file is None else file}
+    print_object({**head, **content})
+
+
+def print_object(value: Mapping[str, Any]) -> None:
     """One object on one line, in ASCII [CL-010]."""
-    head = {"format": f"refser-{args.command}", "version": FORMAT_VERSION, "file": args.file}
-    print(_ascii(json.dumps({**head, **content}, ensure_ascii=False, allow_nan=False)))
+    print(_ascii(json.dumps(value, ensure_ascii=False, allow_nan=False)))
 
 
 def problem_json(problem: Problem, severity: str) -> dict[str, str]:

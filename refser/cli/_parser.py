@@ -32,6 +32,7 @@ _EXAMPLES = {
   refser config model.keras             its config, indented
   refser summary model.keras            its layers, shapes and parameters
   refser copy model.keras model.weights.h5
+  refser validate model.keras           whether it is sound, and safe to load
 
 exit codes: 0 the file conforms, 1 it has a problem, 2 it could not be done""",
     "inspect": """
@@ -60,6 +61,24 @@ exit codes: 0 the file conforms, 1 it has a problem, 2 it could not be done""",
   refser copy model.weights.h5 model.keras --config original.keras
   refser copy model.h5 model.json               its config alone
   refser copy model.keras - | ssh host 'cat > model.keras'""",
+    "validate": """
+  refser validate model.keras
+  refser validate models/ other.h5              every model in the folder too
+  refser validate model.keras --target keras==3.12
+  refser validate model.keras --deep            checksums, NaN and infinity too
+  refser validate model.keras --also-allow 'my_package>Scale'
+  refser validate models/ --json | jq -r 'select(.verdict != "valid").file'
+  refser validate models/ --sarif > refser.sarif
+  refser validate --explain SF-001              what a code stands for
+
+verdicts:   unsafe     loading it could run code, reach outside the file, or
+                       exhaust the machine
+            invalid    malformed, or Keras could not load it faithfully
+            unchecked  something could not be looked at
+            valid      neither
+
+exit codes: 0 all are valid, 1 one is unsafe or invalid, 2 one is unchecked
+            or not there, or the usage is wrong""",
 }
 
 
@@ -78,8 +97,18 @@ class _Parser(argparse.ArgumentParser):
         (file or sys.stdout).write(self.format_help())
 
     def error(self, message: str) -> NoReturn:
-        print(f"refser: {printable(message)}; see {self.prog} --help", file=sys.stderr)
+        _say_usage(self.prog, message)
         raise SystemExit(2)
+
+
+def _say_usage(program: str, message: str) -> None:
+    print(f"refser: {printable(message)}; see {program} --help", file=sys.stderr)
+
+
+def usage(command: str, message: str) -> int:
+    """Say what is wrong with the arguments, where argparse cannot know; the exit code."""
+    _say_usage(f"refser {command}", message)
+    return 2
 
 
 def command(name: str | None) -> Callable[[argparse.Namespace], int]:
@@ -96,13 +125,15 @@ def parser(argv: Sequence[str] | None = None) -> argparse.ArgumentParser:
     With `argv` only the command that it names has them: most of the time goes into these.
     """
     named = None if argv is None else next((word for word in argv if not word.startswith("-")), "")
-    top = _new(_Parser, "", prog="refser", description="Read and write Keras model files without Keras.")
+    top = _new(_Parser, "", prog="refser", description="Read, write and validate Keras model files without Keras.")
     top.add_argument("--version", action="version", version=f"refser {__version__}")
     top.set_defaults(json=False)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     for name, (summary, file, add_arguments) in _COMMANDS.items():
         if named in (None, name):
-            add_arguments(_command(commands, name, summary, file))
+            made = _new(commands.add_parser, name, name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+            _shared(made, file)
+            add_arguments(made)
         else:
             commands.add_parser(name, help=summary, add_help=False, formatter_class=_CHECK)
     return top
@@ -146,28 +177,59 @@ def _copy(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", metavar="FILE", help=help_config)
 
 
+def _validate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--sarif", action="store_true", help="one SARIF 2.1.0 log of all files, for code scanning")
+    command.add_argument("--quiet", action="store_true", help="nothing about files that are valid, and no totals")
+    help_all = "list what is only worth knowing too, such as bytes that nothing uses"
+    command.add_argument("--all", action="store_true", help=help_all)
+    command.add_argument("--strict", action="store_true", help="take warnings for errors")
+    command.add_argument("--values", action="store_true", help="look for NaN and infinity in the weights")
+    command.add_argument("--deep", action="store_true", help="compare checksums too, and so read every byte")
+    help_target = "ask whether this version of Keras loads it, such as keras==3.12"
+    command.add_argument("--target", type=_target, metavar="VERSION", help=help_target)
+    help_allow = "a custom class or function that the loader has: package>Name or module.Name; may be repeated"
+    command.add_argument("--also-allow", action="append", default=[], metavar="NAME", help=help_allow)
+    help_suppress = "leave these problems out; may be repeated"
+    command.add_argument("--suppress", type=_codes, action="append", default=[], metavar="CODE[,CODE]", help=help_suppress)
+    command.add_argument(
+        "--explain", type=str.upper, metavar="CODE", help="print what the specification says of a code, and end"
+    )
+
+
 _COMMANDS: Mapping[str, tuple[str, str, Callable[[argparse.ArgumentParser], None]]] = {
     "inspect": ("show what is in a model file", "FILE", _inspect),
     "weights": ("list a model's weights, or extract them", "FILE", _weights),
     "config": ("print a model's config", "FILE", _config),
     "summary": ("print the table of layers that Keras's model.summary() prints", "FILE", _summary),
     "copy": ("write a model in another layout of its generation", "SRC", _copy),
+    "validate": ("tell whether model files are sound, hang together and are safe to load", "FILE...", _validate),
 }
 
 
-def _command(commands: Any, name: str, summary: str, file: str) -> argparse.ArgumentParser:
-    """A command with what all of them share [CL-008, CL-009]."""
-    made = _new(commands.add_parser, name, name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-    made.add_argument("file", metavar=file, help="any Keras model file or folder, recognised by its content")
-    made.add_argument("--json", action="store_true", help="one JSON object on one line, for machines")
+def _shared(made: argparse.ArgumentParser, file: str) -> None:
+    """What all commands take [CL-008, CL-009]."""
+    several = file.endswith("...")
+    help_file = "any Keras model file or folder, recognised by its content"
+    if several:
+        help_files = f"{help_file}; of a folder that is no model, every model in it"
+        made.add_argument("files", metavar="FILE", nargs="*", help=help_files)
+    else:
+        made.add_argument("file", metavar=file, help=help_file)
+    made.add_argument(
+        "--json", action="store_true", help=f"one JSON object on one line{' for each file' * several}, for machines"
+    )
     group = made.add_argument_group("for files you do or do not trust")
     help_limit = "change a cap, such as json_bytes=64MB or hdf5_depth=100; may be repeated"
     group.add_argument("--limit", type=_limit, action="append", default=[], metavar="NAME=VALUE", help=help_limit)
     help_links = "read through symbolic links inside a model folder and beside a shard index"
-    group.add_argument("--follow-symlinks", action="store_true", help=help_links)
-    help_libhdf5 = "refuse HDF5 that only libhdf5 can read, which is not safe on hostile bytes"
-    group.add_argument("--no-libhdf5", action="store_true", help=help_libhdf5)
-    return made
+    group.add_argument("--follow-symlinks", action="store_true", help=f"{help_links}{', and in other folders' * several}")
+    if several:
+        help_libhdf5 = "read HDF5 that only libhdf5 can, in a process of its own: it is not safe on hostile bytes"
+        group.add_argument("--allow-libhdf5", dest="no_libhdf5", action="store_false", help=help_libhdf5)
+        made.set_defaults(no_libhdf5=True)
+    else:
+        help_libhdf5 = "refuse HDF5 that only libhdf5 can read, which is not safe on hostile bytes"
+        group.add_argument("--no-libhdf5", action="store_true", help=help_libhdf5)
 
 
 def _new(make: Callable[..., argparse.ArgumentParser], name: str, *args: str, **options: str) -> argparse.ArgumentParser:
@@ -189,15 +251,42 @@ def limits_of(args: argparse.Namespace) -> Limits:
     """The caps that the options ask for."""
     from refser.limits import Limits
 
-    return Limits(**dict(args.limit), follow_symlinks=args.follow_symlinks, allow_libhdf5=not args.no_libhdf5)
+    caps: dict[str, Any] = dict(args.limit)
+    if "libhdf5_apart" in Limits.__slots__ and args.command == "validate":
+        caps["libhdf5_apart"] = True
+    return Limits(**caps, follow_symlinks=args.follow_symlinks, allow_libhdf5=not args.no_libhdf5)
+
+
+def _codes(text: str) -> frozenset[str]:
+    """IDs of requirements, with commas between [CL-046]."""
+    from refser.cli import _explain
+
+    codes = frozenset(code.strip().upper() for code in text.split(","))
+    for code in sorted(codes):
+        if (message := _explain.unknown(code)) is not None:
+            raise argparse.ArgumentTypeError(message)
+    return codes
+
+
+def _target(text: str) -> str:
+    from refser.checks import target
+
+    read = getattr(target, "read_target", None)
+    if read is None:
+        raise argparse.ArgumentTypeError("targets are not known yet")
+    try:
+        read(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _limit(text: str) -> tuple[str, int]:
     """NAME=VALUE for one field of `Limits` [CL-009]."""
-    from refser.limits import Limits
+    from refser.limits import DEFAULT_LIMITS, Limits
 
     name, equals, value = text.partition("=")
-    known = [field for field in Limits.__dataclass_fields__ if field not in ("follow_symlinks", "allow_libhdf5")]
+    known = [name for name in Limits.__slots__ if not isinstance(getattr(DEFAULT_LIMITS, name), bool)]
     if name not in known:
         raise argparse.ArgumentTypeError(f"no cap is named {name!r}; there are {', '.join(known)}")
     number = _bytes(value, 1) if name.endswith("_bytes") else (int(value) if re.fullmatch(r"[0-9]{1,18}", value) else None)

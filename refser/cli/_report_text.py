@@ -10,19 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from refser.cli._report import ROLES, Part, Report, sum_of
-from refser.cli._screen import Paint, cells, elide, fit, plural, shape_text, size_text, wrap
+from refser.cli._screen import LAYOUTS, Paint, cells, elide, fit, plural, shape_text, size_text, wrap
 from refser.errors import printable
 from refser.values import Weight
 
-_LAYOUTS = {
-    "keras-zip": ".keras archive",
-    "keras-dir": "model folder",
-    "weights-h5": "weights file",
-    "weights-sharded": "sharded weights",
-    "legacy-h5": "legacy HDF5 model",
-    "legacy-weights-h5": "legacy HDF5 weights",
-    "config-json": "bare config",
-}
 _LABEL = 12  # columns of the words on the left
 _DEEPEST = 4  # no indent is wider than this part of the screen, so that a name always has room
 _DATE = r"(\d{4}-\d\d-\d\d)@(\d\d:\d\d:\d\d)"
@@ -54,7 +45,7 @@ def lines(report: Report, *, width: int, depth: int | None, everything: bool, pa
 
 def _facts(report: Report, width: int, paint: Paint) -> Iterator[str]:
     size = f", {size_text(report.file_bytes)}" if report.file_bytes is not None else ""
-    facts = {"layout": f"{_LAYOUTS.get(report.layout, report.layout)} ({report.layout}){size}", "saved by": _saved_by(report)}
+    facts = {"layout": f"{LAYOUTS.get(report.layout, report.layout)} ({report.layout}){size}", "saved by": _saved_by(report)}
     if report.model:
         name = f" {report.model['name']!r}" if report.model["name"] else ""
         facts["model"] = f"{report.model['class_name'] or 'of unknown class'}{name}"

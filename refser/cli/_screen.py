@@ -14,7 +14,16 @@ from refser.errors import printable
 
 _LINES_MAX = 20  # of one problem
 _WIDTH, _WIDTH_MIN, _WIDTH_MAX = 80, 60, 120
-_CODES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "cyan": "36"}
+_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+LAYOUTS = {
+    "keras-zip": ".keras archive",
+    "keras-dir": "model folder",
+    "weights-h5": "weights file",
+    "weights-sharded": "sharded weights",
+    "legacy-h5": "legacy HDF5 model",
+    "legacy-weights-h5": "legacy HDF5 weights",
+    "config-json": "bare config",
+}
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
