@@ -185,8 +185,6 @@ class _Comparison:
     def _state(self, group: str, specs: Sequence[WeightSpec]) -> Iterator[Finding]:
         """What an optimizer keeps: of another number of arrays Keras takes none, and warns [WT-048]."""
         keys = self._held.keys(group)
-        if len(keys) < len(specs) and (_is_inside(group) or group.removesuffix("vars") + _INNER in self._tree.groups):
-            specs = _tracked(specs) if len(keys) == len(_tracked(specs)) else specs
         if len(keys) == len(specs):
             yield from self._own(group, specs)
         elif (fresh := _numbered(_counters(specs))).keys() == set(keys):  # it was never trained
@@ -326,11 +324,6 @@ def _key(spec: WeightSpec) -> str:
 
 def _is_state(group: str) -> bool:
     return "optimizer" in group.split("/") or _is_measure(group)
-
-
-def _is_inside(group: str) -> bool:
-    """Whether it is that of an optimizer in another."""
-    return group.partition("optimizer/")[2] != "vars"
 
 
 def _is_measure(group: str) -> bool:

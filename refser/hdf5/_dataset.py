@@ -13,6 +13,7 @@ from refser.errors import Problem, RefserError, UnsafeError, UnsupportedError
 from refser.hdf5._attribute import Attributes
 from refser.hdf5._datatype import opaque_dtype, read_shape, read_type
 from refser.hdf5._header import (
+    ATTRIBUTE,
     DATASPACE,
     DATATYPE,
     EXTERNAL,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from refser.hdf5._chunks import Chunks
 
 Place = tuple[Bytes, int, int]  # source, offset, length
+BFLOAT16 = "bfloat16"  # the one dtype that Keras says in an attribute [WH-006]
 _VIRTUAL = 3  # class of a layout
 _ADDRESS_AND_SIZE = struct.Struct("<QQ")
 
@@ -44,6 +46,7 @@ class Datasets:
 
     def read(self, messages: list[Message], at: str) -> Dataset:
         space = kind = layout = filters = None
+        marked = False
         for message in messages:
             number = message[0]
             if number == DATASPACE:
@@ -56,6 +59,8 @@ class Datasets:
                     self.check_place(messages, at)
             elif number == FILTERS:
                 filters = message
+            elif number == ATTRIBUTE:
+                marked = True
             elif number == EXTERNAL:
                 self.check_place(messages, at)
         image, name = self._image, self._image.at(at)
@@ -82,6 +87,8 @@ class Datasets:
             elif not dtype:
                 found = f"elements that are {stored.found}, {stored.size} bytes; no Keras dtype is stored so"
                 image.invalid(found, at, "VA-008")
+            elif marked and self._attributes.read(messages, at).get("dtype") == BFLOAT16:
+                image.invalid(f"elements of {dtype} that are said to be {BFLOAT16}; wanted 2 opaque bytes each", at, "VA-013")
             data = self._storage(layout, filters, messages, math.prod(shape) * stored.size, at)
         except RefserError as fault:
             return Dataset(image.name, at, fault=fault)

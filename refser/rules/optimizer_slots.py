@@ -159,7 +159,7 @@ def _groups(optimizer: Layer, trained: Trained, path: str, depth: int) -> Iterat
         attribute = "inner_optimizer" if optimizer.version >= _PUBLIC_INNER_SINCE else "_optimizer"
         at = optimizer.at_argument("inner_optimizer")
         below = _read(optimizer.config.get("inner_optimizer"), at, optimizer.version)
-        inner = list(_groups(below, trained, f"{path}/{attribute}", depth + 1))
+        inner = [_tracked(group) for group in _groups(below, trained, f"{path}/{attribute}", depth + 1)]
         inside = list(inner[0].states)
     elif kind == _MULTI:
         own = counters(optimizer, trained, path, learning_rate=True)
@@ -175,6 +175,11 @@ def _groups(optimizer: Layer, trained: Trained, path: str, depth: int) -> Iterat
         own = states_of(rule, optimizer, trained, path)
     yield StateGroup(path, optimizer.name, [*own, *inside])
     yield from inner
+
+
+def _tracked(group: StateGroup) -> StateGroup:
+    """Without the scalar that has no name: Keras makes it while nobody keeps what an optimizer in another makes."""
+    return group._replace(states=[state for state in group.states if state.name is not None])
 
 
 def _assigned(optimizer: Layer, trained: Trained) -> list[tuple[Layer, list[Weight]]]:
