@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from refser.config.models import is_input
+from refser.config.models import Refuse, is_input, stop
 from refser.config.nodes import KerasTensor, is_reference
 from refser.config.objects import KerasObject, Place, invalid, kind_of, shown
+from refser.errors import InvalidError
 
 CONSTANT = "_CONSTANT_VALUE"  # stands for the name of a layer where tf.keras has a value
 Link: TypeAlias = "tuple[Any, int | str] | None"  # (the link above, a key): where in an argument, joined when asked for
@@ -38,47 +39,51 @@ class RawCall(NamedTuple):
     place: Place
 
 
-def read_calls(layer: KerasObject, number: int, *, source: bool) -> Iterator[RawCall]:
+def read_calls(layer: KerasObject, number: int, *, source: bool, refuse: Refuse = stop) -> Iterator[RawCall]:
     """Every call of a layer.  One that makes an input of the model has a call that is not in the file [CF-032]."""
     place = Place(layer.place, "inbound_nodes")
     values = layer.json.get("inbound_nodes")
     if not isinstance(values, list):
         message = f"{kind_of(values)} as the calls of a layer; wanted a list"
-        raise invalid("CF-032", message, place)
+        refuse(invalid("CF-032", message, place))
+        values = []
     if is_input(layer) and values:
-        raise invalid("CF-032", "calls of an InputLayer; wanted none", place)
+        refuse(invalid("CF-032", "calls of an InputLayer; wanted none", place))
+        values = []
     if is_input(layer) or (source and not values):
         yield RawCall(number, 0, False, [], place)
     for index, value in enumerate(values):
         at = Place(place, index)
         if isinstance(value, Mapping) and "args" in value and "kwargs" in value:
-            yield RawCall(number, index, False, _of_object(value, at), at)
+            yield RawCall(number, index, False, _of_object(value, at, refuse), at)
         elif isinstance(value, (list, Mapping)):
-            yield RawCall(number, index, True, _of_list(value, at) if value else [], at)
+            yield RawCall(number, index, True, _of_list(value, at, refuse) if value else [], at)
         else:
-            raise invalid("CF-033", f"{kind_of(value)} as a call; wanted args and kwargs, or a list of tensors", at)
+            refuse(invalid("CF-033", f"{kind_of(value)} as a call; wanted args and kwargs, or a list of tensors", at))
+            yield RawCall(number, index, False, [], at)
 
 
-def references(value: Any, place: Place) -> list[Reference]:
+def references(value: Any, place: Place, refuse: Refuse = stop) -> list[Reference]:
     """The tensors of `input_layers` or `output_layers`: one, or a structure of lists and objects [CF-040]."""
     found = []
     stack: list[tuple[Any, Link, Place]] = [(value, None, place)]
     while stack:
         value, link, place = stack.pop()
         if _is_leaf(value, 3):
-            found.append(_reference(value, None, link, place))
+            found.extend(_reference(value, None, link, place, refuse))
         elif isinstance(value, (list, Mapping)):
             stack.extend((child, (link, key), Place(place, key)) for key, child in _below(value))
         else:
-            raise invalid("CF-040", f"{kind_of(value)} in the place of a tensor; wanted a name and two numbers", place)
+            refuse(invalid("CF-040", f"{kind_of(value)} in the place of a tensor; wanted a name and two numbers", place))
     return found
 
 
-def _of_object(call: Mapping[str, Any], place: Place) -> list[Reference]:
+def _of_object(call: Mapping[str, Any], place: Place, refuse: Refuse) -> list[Reference]:
     """Keras 3: the arguments, with `__keras_tensor__` in the place of tensors [CF-033]."""
     if not isinstance(call["args"], list) or not isinstance(call["kwargs"], Mapping):
         message = f"{kind_of(call['args'])} as args and {kind_of(call['kwargs'])} as kwargs; wanted a list and an object"
-        raise invalid("CF-033", message, place)
+        refuse(invalid("CF-033", message, place))
+        return []
     found = []
     stack: list[tuple[Any, int | str, Link, Place]] = []
     for name in ("kwargs", "args"):
@@ -91,13 +96,17 @@ def _of_object(call: Mapping[str, Any], place: Place) -> list[Reference]:
                 if child.__class__ is dict or child.__class__ is list:
                     stack.append((child, argument, (link, key), Place(place, key)))
         elif isinstance(value, Mapping) and value["class_name"] == "__keras_tensor__" and "config" in value:
-            history = KerasTensor(value, place).history
+            try:
+                history = KerasTensor(value, place).history
+            except InvalidError as error:
+                refuse(error)
+                continue
             if history is not None:
                 found.append(Reference(history[0], history[1], history[2], argument, link, place))
     return found
 
 
-def _of_list(call: Any, place: Place) -> list[Reference]:
+def _of_list(call: Any, place: Place, refuse: Refuse) -> list[Reference]:
     """Keras 1 and 2: the tensors of the first argument, each with all other arguments behind it [CF-034]."""
     found = []
     keywords: Any = None
@@ -107,15 +116,16 @@ def _of_list(call: Any, place: Place) -> list[Reference]:
         if _is_leaf(value, 4):
             if len(value) == 4 and not isinstance(value[3], Mapping):
                 message = f"{kind_of(value[3])} as the arguments behind a tensor; wanted an object"
-                raise invalid("CF-034", message, Place(place, 3))
+                refuse(invalid("CF-034", message, Place(place, 3)))
+                value = value[:3]
             keywords = (value[3], Place(place, 3)) if len(value) == 4 else None  # Keras takes those of the last
             if value[0] != CONSTANT or value[1] != -1:
-                found.append(_reference(value[:3], 0, link, place))
+                found.extend(_reference(value[:3], 0, link, place, refuse))
         elif isinstance(value, (list, Mapping)):
             stack.extend((child, (link, key), Place(place, key)) for key, child in _below(value))
         else:
             message = f"{kind_of(value)} in the place of a tensor; wanted a name, two numbers and arguments"
-            raise invalid("CF-034", message, place)
+            refuse(invalid("CF-034", message, place))
     if len(found) == 1 and len(call) == 1 and found[0].link == (None, 0):
         found[0] = found[0]._replace(link=None)  # a list of one tensor is that tensor
     return found + _of_keywords(*keywords) if keywords and keywords[0] else found
@@ -148,9 +158,10 @@ def _is_leaf(value: Any, most: int) -> bool:
     return isinstance(value, list) and 3 <= len(value) <= most and isinstance(value[0], str)
 
 
-def _reference(value: list[Any], argument: int | str | None, link: Link, place: Place) -> Reference:
+def _reference(value: list[Any], argument: int | str | None, link: Link, place: Place, refuse: Refuse) -> list[Reference]:
     if not is_reference(value):
         message = f"[{', '.join(map(shown, value))}] as a tensor; wanted a layer's name and the numbers of a call and an output"
-        raise invalid("CF-035", message, place)
+        refuse(invalid("CF-035", message, place))
+        return []
     name, call, output = value
-    return Reference(name, call, output, argument, link, place)
+    return [Reference(name, call, output, argument, link, place)]

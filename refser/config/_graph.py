@@ -11,7 +11,7 @@ from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 from refser.config._calls import Link, RawCall, Reference, read_calls, references
-from refser.config.models import is_functional, is_input, is_model, is_operation, is_sequential, layers_of
+from refser.config.models import Refuse, is_functional, is_input, is_model, is_operation, is_sequential, layers_of, stop
 from refser.config.objects import KerasObject, Node, Place, invalid, path_of, shown
 from refser.errors import InvalidError
 
@@ -27,11 +27,15 @@ class Tensor(NamedTuple):
 class Port:
     """Where a tensor goes in: an argument of a call, or an end of the model."""
 
-    __slots__ = ("argument", "link", "tensor")
+    __slots__ = ("argument", "link", "place", "tensor")
 
-    def __init__(self, argument: int | str | None, link: Link, tensor: Tensor) -> None:
+    def __init__(self, argument: int | str | None, link: Link, tensor: Tensor, place: Place | str) -> None:
         self.argument = argument  # position or keyword; None at the ends of the model
-        self.link, self.tensor = link, tensor
+        self.link, self.tensor, self.place = link, tensor, place
+
+    @property
+    def at(self) -> str:
+        return path_of(self.place)
 
     @property
     def path(self) -> tuple[int | str, ...]:
@@ -97,12 +101,14 @@ class Graph:
         outputs: list[Port],
         order: list[int],
         doubtful: frozenset[str] = frozenset(),
+        broken: frozenset[int] = frozenset(),
     ) -> None:
         self.layers, self.nodes, self.inputs, self.outputs = layers, nodes, inputs, outputs
         self.doubtful = (
             doubtful  # layers whose calls may count from 1 at the ends: the tensors there are one call too high then
         )
-        self.order = order  # positions in `nodes`
+        self.order = order  # positions in `nodes`, without those that wait for themselves
+        self.broken = broken  # positions of the calls of which a part was refused
         self._by_name: dict[str, GraphLayer] | None = None
 
     def layer(self, name: str) -> GraphLayer | None:
@@ -129,66 +135,83 @@ class Graph:
         return [layer for layer in self.layers if layer.is_operation]
 
 
-def graph(model: Node) -> Graph:
-    """The graph of a Functional or Sequential model.  Raises `InvalidError` with the JSON path [CF-030 to CF-044]."""
+def graph(model: Node, refuse: Refuse = stop) -> Graph:
+    """The graph of a Functional or Sequential model.  Raises `InvalidError` with the JSON path [CF-030 to CF-044].
+
+    With a `refuse` that returns, what is wrong is left out: a layer that is none, a tensor that does not exist.
+    """
     if isinstance(model, KerasObject):
         if is_functional(model):
-            return _functional(model)
+            return _functional(model, refuse)
         if is_sequential(model):
-            return _sequential(model)
+            return _sequential(model, refuse)
     raise invalid("CF-044", "no graph of layers; wanted a Functional or Sequential model", model.place)
 
 
-def _sequential(model: KerasObject) -> Graph:
+def _sequential(model: KerasObject, refuse: Refuse) -> Graph:
     """A chain.  Where the first layer is no InputLayer, what goes into it stands nowhere [CF-041]."""
-    found = layers_of(model)
-    _check_names((layer, layer.name) for layer in found)
+    found = layers_of(model, refuse)
+    _check_names(((layer, layer.name) for layer in found), refuse)
     layers = [GraphLayer(layer, layer.name, range(number, number + 1)) for number, layer in enumerate(found)]
     nodes = []
     for number, layer in enumerate(found):
-        inputs = (Port(0, None, Tensor(number - 1, 0, 0)),) if number else ()
+        inputs = (Port(0, None, Tensor(number - 1, 0, 0), layer.place),) if number else ()
         nodes.append(Call(number, 0, inputs, layer.place))
-    starts = [Port(None, None, Tensor(0, 0, 0))] if found and is_input(found[0]) else []
-    ends = [Port(None, None, Tensor(len(found) - 1, 0, 0))] if found else []
+    starts = [Port(None, None, Tensor(0, 0, 0), found[0].place)] if found and is_input(found[0]) else []
+    ends = [Port(None, None, Tensor(len(found) - 1, 0, 0), found[-1].place)] if found else []
     return Graph(layers, nodes, starts, ends, list(range(len(found))))
 
 
-def _functional(model: KerasObject) -> Graph:
-    found = layers_of(model)
+def _functional(model: KerasObject, refuse: Refuse) -> Graph:
+    found = layers_of(model, refuse)
     names: dict[str, int] = {}
     for number, layer in enumerate(found):
         name = layer.json.get("name")
         if not isinstance(name, str):
             message = f"{shown(name)} as the name of a layer of a graph; wanted a string"
-            raise invalid("CF-031", message, Place(layer.place, "name"))
+            refuse(invalid("CF-031", message, Place(layer.place, "name")))
+            continue
         names[name] = number
     if len(names) < len(found):
-        _check_names((layer, layer.json["name"]) for layer in found)
+        _check_names(((layer, layer.json.get("name")) for layer in found), refuse)
     config = Place(model.place, "config")
-    ends = [references(model.config[key], Place(config, key)) for key in ("input_layers", "output_layers")]
+    ends = [references(model.config[key], Place(config, key), refuse) for key in ("input_layers", "output_layers")]
     fed = {reference.name for reference in ends[0]}
     layers: list[GraphLayer] = []
     calls: list[RawCall] = []
+    broken: set[int] = set()
+
+    def mark(error: InvalidError) -> None:
+        refuse(error)
+        broken.add(len(calls))  # the call that is being read
+
     for number, layer in enumerate(found):
         first = len(calls)
-        calls.extend(read_calls(layer, number, source=layer.json["name"] in fed))
-        layers.append(GraphLayer(layer, layer.json["name"], range(first, len(calls))))
+        name = layer.json.get("name")
+        for call in read_calls(layer, number, source=name in fed if isinstance(name, str) else False, refuse=mark):
+            calls.append(call)
+        broken.discard(len(calls))  # no call at all was read
+        layers.append(GraphLayer(layer, name if isinstance(name, str) else None, range(first, len(calls))))
     resolver = _Resolver(layers, names, calls, ends)
     nodes = []
-    for call in calls:
-        inputs = tuple([resolver.port(reference, resolver.in_lists if call.is_list else None) for reference in call.references])
-        nodes.append(Call(call.layer, call.number, inputs, call.place))
-    starts, stops = ([resolver.port(reference, resolver.at_ends) for reference in group] for group in ends)
-    return Graph(layers, nodes, starts, stops, _order(layers, nodes), frozenset(resolver.doubtful))
+    for position, call in enumerate(calls):
+        ports = resolver.ports(call.references, resolver.in_lists if call.is_list else None, refuse)
+        if len(ports) < len(call.references):
+            broken.add(position)
+        nodes.append(Call(call.layer, call.number, tuple(ports), call.place))
+    starts, stops = (resolver.ports(group, resolver.at_ends, refuse) for group in ends)
+    order = _order(layers, nodes, refuse)
+    return Graph(layers, nodes, starts, stops, order, frozenset(resolver.doubtful), frozenset(broken))
 
 
-def _check_names(layers: Iterable[tuple[KerasObject, str | None]]) -> None:
+def _check_names(layers: Iterable[tuple[KerasObject, object]], refuse: Refuse) -> None:
     seen: set[str] = set()
     for layer, name in layers:
+        if not isinstance(name, str):
+            continue
         if name in seen:
-            raise invalid("CF-031", f"a second layer named {shown(name)}; wanted names that differ", layer.place)
-        if name is not None:
-            seen.add(name)
+            refuse(invalid("CF-031", f"a second layer named {shown(name)}; wanted names that differ", layer.place))
+        seen.add(name)
 
 
 class _Resolver:
@@ -242,6 +265,16 @@ class _Resolver:
             self.doubtful.add(name)
         return from_1 and not from_0
 
+    def ports(self, references: Iterable[Reference], from_1: set[str] | None, refuse: Refuse) -> list[Port]:
+        """The tensors that there are."""
+        found = []
+        for reference in references:
+            try:
+                found.append(self.port(reference, from_1))
+            except InvalidError as error:
+                refuse(error)
+        return found
+
     def port(self, reference: Reference, from_1: set[str] | None) -> Port:
         """The tensor that a reference means.  Raises `InvalidError` [CF-036, CF-037, CF-038]."""
         name, call, output = reference[:3]
@@ -259,7 +292,7 @@ class _Resolver:
                 count = self._outputs[number] = _output_count(layer.object)
             if output >= count:
                 raise invalid("CF-038", f"output {output} of {shown(name)}, which has {count}", reference.place)
-        return Port(reference.argument, reference.link, Tensor(number, index, output))
+        return Port(reference.argument, reference.link, Tensor(number, index, output), reference.place)
 
 
 def _gather(references: Iterable[Reference], found: dict[str, set[int]]) -> None:
@@ -270,10 +303,11 @@ def _gather(references: Iterable[Reference], found: dict[str, set[int]]) -> None
 def _output_count(layer: KerasObject) -> int:
     if is_input(layer):
         return 1
-    return len(references(layer.config["output_layers"], Place(Place(layer.place, "config"), "output_layers")))
+    place = Place(Place(layer.place, "config"), "output_layers")
+    return len(references(layer.config["output_layers"], place))
 
 
-def _order(layers: list[GraphLayer], nodes: list[Call]) -> list[int]:
+def _order(layers: list[GraphLayer], nodes: list[Call], refuse: Refuse) -> list[int]:
     """Every call after those that it takes tensors from, else in the order of the file [CF-039]."""
     waits = [len(node.inputs) for node in nodes]
     after: list[list[int]] = [[] for _ in nodes]
@@ -292,17 +326,22 @@ def _order(layers: list[GraphLayer], nodes: list[Call]) -> list[int]:
             if not waits[later]:
                 heappush(ready, later)
     if len(order) < len(nodes):
-        raise _cycle(layers, nodes, waits)
+        for error in _cycles(layers, nodes, waits):
+            refuse(error)
     return order
 
 
-def _cycle(layers: list[GraphLayer], nodes: list[Call], waits: list[int]) -> InvalidError:
-    """Whoever waits, waits for one that waits: going back ends in the circle."""
-    position, seen = next(position for position, count in enumerate(waits) if count), set[int]()
-    while position not in seen:
-        seen.add(position)
-        sources = (layers[port.tensor.layer].calls[port.tensor.call] for port in nodes[position].inputs)
-        position = next(source for source in sources if waits[source])
-    name = layers[nodes[position].layer].name
-    message = f"a call of {shown(name)} that needs its own output; wanted a graph without circles"
-    return invalid("CF-039", message, nodes[position].place)
+def _cycles(layers: list[GraphLayer], nodes: list[Call], waits: list[int]) -> Iterable[InvalidError]:
+    """Whoever waits, waits for one that waits: going back ends in a circle, one that is known or another."""
+    seen: set[int] = set()
+    for start, count in enumerate(waits):
+        position, way = start, set[int]()
+        while count and position not in seen:
+            seen.add(position)
+            way.add(position)
+            sources = (layers[port.tensor.layer].calls[port.tensor.call] for port in nodes[position].inputs)
+            position = next(source for source in sources if waits[source])
+        if position in way:
+            name = layers[nodes[position].layer].name
+            message = f"a call of {shown(name)} that needs its own output; wanted a graph without circles"
+            yield invalid("CF-039", message, nodes[position].place)

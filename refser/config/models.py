@@ -6,11 +6,20 @@ Not here: which layer gets whose tensors (_graph).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 from refser.config._operations import OPERATIONS
 from refser.config.objects import KerasObject, Node, Place, invalid, kind_of, shown
+from refser.errors import InvalidError
+
+Refuse: TypeAlias = Callable[[InvalidError], None]
+
+
+def stop(error: InvalidError) -> None:
+    """How a reader refuses; whoever wants all faults passes another `refuse`, and gets what else can be read."""
+    raise error
+
 
 INPUT_SHAPES = ("batch_shape", "batch_input_shape")  # where a layer says what goes into it: Keras 3, and before
 _ENDS = ("input_layers", "output_layers")
@@ -55,24 +64,29 @@ def layers_place(model: KerasObject) -> Place:
     return config if isinstance(model.json.get("config"), list) else Place(config, "layers")
 
 
-def entries_of(model: KerasObject) -> tuple[list[Any], Place]:
+def entries_of(model: KerasObject, refuse: Refuse = stop) -> tuple[list[Any], Place]:
     """What stands in the list of the layers, and where that is.  Raises `InvalidError` [CF-030]."""
     values, place = model.config.get("layers"), layers_place(model)
     if not isinstance(values, list):
         message = f"{kind_of(values)} as the layers of {model.class_name:.60}; wanted a list"
-        raise invalid("CF-030", message, place)
+        refuse(invalid("CF-030", message, place))
+        values = []
     return values, place
 
 
-def layers_of(model: KerasObject) -> list[KerasObject]:
+def layers_of(model: KerasObject, refuse: Refuse = stop) -> list[KerasObject]:
     """The layers, operations among them, in the order of the file.  Raises `InvalidError` [CF-010, CF-030]."""
-    values, place = entries_of(model)
+    values, place = entries_of(model, refuse)
     found = []
     for number, value in enumerate(values):
         at = Place(place, number)
         if not isinstance(value, Mapping):
-            raise invalid("CF-030", f"{kind_of(value)} in the place of a layer; wanted an object", at)
-        found.append(KerasObject(value, at))
+            refuse(invalid("CF-030", f"{kind_of(value)} in the place of a layer; wanted an object", at))
+            continue
+        try:
+            found.append(KerasObject(value, at))
+        except InvalidError as error:
+            refuse(error)
     return found
 
 
@@ -118,13 +132,16 @@ class Training(NamedTuple):
     place: Place | str
 
 
-def training_of(config: Mapping[str, Any], place: Place | str = "") -> Training:
+def training_of(config: Mapping[str, Any], place: Place | str = "", refuse: Refuse = stop) -> Training:
     """The parts of a `compile_config`, or of a `training_config` of Keras 1 and 2 [CF-024]."""
     key = "optimizer_config" if "optimizer_config" in config else "optimizer"
     optimizer = config.get(key)
-    if isinstance(optimizer, Mapping):
-        KerasObject(optimizer, Place(place, key))
-    elif optimizer is not None and not isinstance(optimizer, str):
-        raise invalid("CF-024", f"{kind_of(optimizer)} as the optimizer; wanted an object or a name", Place(place, key))
+    try:
+        if isinstance(optimizer, Mapping):
+            KerasObject(optimizer, Place(place, key))
+        elif optimizer is not None and not isinstance(optimizer, str):
+            raise invalid("CF-024", f"{kind_of(optimizer)} as the optimizer; wanted an object or a name", Place(place, key))
+    except InvalidError as error:
+        refuse(error)
     loss, metrics, weighted, weights = (config.get(name) for name in ("loss", "metrics", "weighted_metrics", "loss_weights"))
     return Training(optimizer, loss, metrics, weighted, weights, place)
