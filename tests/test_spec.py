@@ -145,9 +145,6 @@ def test_every_id_is_defined_once_in_the_chapter_of_its_prefix() -> None:
     assert [code for code, times in Counter(r.code for r in REQUIREMENTS).items() if times > 1] == []
     prefixes = {chapter.name: {r.code[:2] for r in chapter.requirements} for chapter in PARSED}
     assert {name: len(found) for name, found in prefixes.items()} == dict.fromkeys(prefixes, 1)
-    shared = [[found for name, found in prefixes.items() if name.startswith(start)] for start in ("hdf5", "config")]
-    assert sum(map(len, prefixes.values())) == len(PREFIXES) + sum(len(chapters) - 1 for chapters in shared)
-    assert [list(map(sorted, chapters)) for chapters in shared] == [[["H5"]] * len(shared[0]), [["CF"]] * len(shared[1])]
     for chapter in PARSED:
         codes = [r.code for r in chapter.requirements]
         assert codes == sorted(codes), chapter.name

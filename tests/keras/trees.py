@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
+from math import prod
 from typing import Any, NamedTuple
 
 import keras
+import ml_dtypes  # noqa: F401  # which teaches NumPy bfloat16
+import numpy as np
 from keras.src.saving import saving_lib, serialization_lib
 
+import refser
 from refser.rules.tree import WeightSpec, WeightTree, expected_weights
+
+_ELEMENTS_MAX = 1 << 20  # of a model whose file is made and looked at
 
 
 class Real(NamedTuple):
@@ -72,8 +79,10 @@ def differences(model: Any, *, optimizer: bool = False, names: bool = True, opaq
     With `opaque` what is below an opaque place is left out.
     """
     real, groups = recorded(model)
-    tree = expected_weights(config_of(model), keras_version=keras.__version__, optimizer=optimizer)
+    config = config_of(model)
+    tree = expected_weights(config, keras_version=keras.__version__, optimizer=optimizer)
     wrong = [] if opaque else [f"opaque: {place}" for place in tree.opaque]
+    wrong += alarms(config, real, groups)
     for place in tree.opaque if opaque else ():
         real = [it for it in real if not _is_below(it.path, place.path)]
         groups = [path for path in groups if path == f"{place.path}/vars" or not _is_below(path, place.path)]
@@ -87,6 +96,29 @@ def differences(model: Any, *, optimizer: bool = False, names: bool = True, opaq
         if (spec := by_path.get(it.path)) is not None:
             wrong += _unlike(it, spec, names)
     return wrong
+
+
+def alarms(config: str, real: list[Real], groups: list[str]) -> list[str]:
+    """What `validate` would say of the file, which has to be nothing: of custom objects and functions apart, and of assets, which are not
+    in this one.
+    """
+    if sum(prod(it.shape) for it in real) > _ELEMENTS_MAX:
+        return []
+    weights = {it.path: refser.Weight.from_array(it.path, np.zeros(it.shape, it.dtype)) for it in real}
+    keys: dict[str, list[str]] = {group: [] for group in sorted({*groups, "vars"})}
+    for path in weights:
+        group, _, key = path.rpartition("/")
+        keys[group].append(key)
+    owners = tuple(refser.WeightGroup(path=group, name=None, keys=tuple(found)) for group, found in keys.items())
+    metadata = {"keras_version": keras.__version__, "date_saved": "2026-01-01@00:00:00"}
+    file = BytesIO()
+    refser.save(refser.Model(config_json=config, metadata=metadata, weights=weights, groups=owners), file)
+    report = refser.validate(file)
+    return [
+        f"{it.severity}: {it}"
+        for it in report.problems
+        if it.severity != "info" and it.code not in ("SF-002", "SF-014", "SF-016", "WT-047")
+    ]
 
 
 def _is_below(path: str, place: str) -> bool:
