@@ -239,7 +239,6 @@ def test_any_compile_config_gives_a_tree_or_a_refser_error(data: Any, optimizer:
         ("momentum", "much"),
         ("momentum", -1.0),
         ("learning_rate", [0.1]),
-        ("use_ema", "yes"),
         ("gradient_accumulation_steps", 1),
         ("gradient_accumulation_steps", 2.5),
     ],

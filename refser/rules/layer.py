@@ -211,18 +211,17 @@ class Layer:
         value = self.config.get(argument, default)
         if value is None:
             value = default
-        if isinstance(value, float) and value.is_integer() and abs(value) < MAX_SIZE:
-            value = int(value)
+        if isinstance(value, bool) or (isinstance(value, float) and value.is_integer() and abs(value) < MAX_SIZE):
+            value = int(value)  # as Python counts with them
         if not is_size(value, least):
             raise self.refuse(argument, f"an integer, at least {least}")
         return value
 
     def flag(self, argument: str, default: bool = False) -> bool:
+        """By truth, as Keras asks: "no" is true."""
         value = self.config.get(argument, default)
         if value is None:
             return default
-        if not isinstance(value, (bool, int)):
-            raise self.refuse(argument, "true or false")
         return bool(value)
 
     def ints(self, argument: str, rank: int, default: int | None = None, *, least: int = 1) -> tuple[int, ...]:
