@@ -147,12 +147,17 @@ def validate(
     for errors.
 
     libhdf5 is not let near the file unless `limits` allow it, and then works in a process of its own.  What is wrong with the
-    file is in the report and never raised, a path where nothing is included.
+    file is in the report and never raised, a path where nothing is included.  Raises `ValueError` for a target that is no
+    version, or none that refser knows.
     """
     from refser.checks import Options, validate_layout
 
     if not isinstance(limits, Limits):
         raise TypeError(f"a {type(limits).__name__} as limits; wanted refser.Limits(...)")
+    if target is not None:
+        from refser.checks.target import read_target
+
+        read_target(target)
     options = Options(target=target, values=values or deep, deep=deep, also_allow=frozenset(also_allow))
     text, source = _opened(path)
     return validate_layout(text, limits=limits, options=options, suppress=suppress, strict=strict, source=source)

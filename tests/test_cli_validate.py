@@ -220,7 +220,7 @@ def test_cl047_every_file_has_an_object_by_the_schema(folder: Path) -> None:
     found = [cli("validate", name, "--json").json for name in files]
     assert [it["file"] for it in found] == files
     assert [it["verdict"] for it in found] == ["invalid", "unchecked", "valid", "unsafe"]
-    assert [it["layout"] for it in found] == [None, None, "keras-zip", None]
+    assert [it["layout"] for it in found] == [None, None, "keras-zip", "weights-sharded"]
     assert found[2]["statistics"] == {**found[2]["statistics"], "keras_version": "3.15.1", "weights": 55, "assets": 0}
     assert [json.loads(line) for line in cli("validate", *files, "--json").lines] == found
 

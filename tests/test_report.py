@@ -229,8 +229,7 @@ def test_vr009_a_golden_file_is_valid_without_a_warning(name: str) -> None:
     if FILES[name]["layout"] in NOT_LOADED:
         assert report.verdict == NOT_LOADED[FILES[name]["layout"]]
         return
-    misnamed = ["FT-002"] if name.endswith(".hdf5.keras") else []  # Keras 2.12, asked for .keras in the older layout
-    assert [it.code for it in report.problems if it.severity != "info"] == misnamed, report.problems
+    assert [it.code for it in report.problems if it.severity != "info"] == [], report.problems
     assert report.layout == FILES[name]["layout"]
     assert report.statistics["weights"] == len(FILES[name]["tensors"])
     assert report.statistics["assets"] == len(FILES[name]["assets"])

@@ -11,11 +11,12 @@ import refser
 
 GOLDEN = Path(__file__).parent / "golden"
 MANIFEST = json.loads((GOLDEN / "manifest.json").read_text("utf-8"))
-OWN_CODE = {"SF-002", "SF-014"}  # models with a lambda or a class of their own
 
 
 def models() -> list[str]:
-    shards = {path for index in GOLDEN.glob("*/*.weights.json") for path in index.parent.glob(f"{index.stem.split('.')[0]}*_0*")}
+    shards = {
+        path for index in GOLDEN.glob("*/*.weights.json") for path in index.parent.glob(f"{index.stem.split('.')[0]}*_0*")
+    }
     found = [path for path in sorted(GOLDEN.glob("keras-*/*")) + sorted(GOLDEN.glob("tf-keras-*/*")) if path not in shards]
     return [path.relative_to(GOLDEN).as_posix() for path in found if path.suffix in (".keras", ".h5", ".json", ".dir", ".hdf5")]
 

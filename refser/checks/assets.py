@@ -1,6 +1,6 @@
 """Are the files there that the config's layers look for?
 
-Spec: spec/weights-fit.md (WT-047).  Keras: `load_assets`.  Not here: what stands in them.
+Spec: spec/weights-fit.md (WT-047).  Keras: `load_assets`.  Not here: what stands in them (vocabularies).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from refser.checks._fitting import Places, Vague, brief, prefixes, some
 from refser.checks.report import Finding, error, warning
 from refser.checks.subject import Subject
+from refser.checks.vocabularies import check_vocabularies
 from refser.rules.tree import WeightTree
 
 
@@ -25,6 +26,7 @@ def check_assets(subject: Subject, tree: WeightTree) -> Iterator[Finding]:
     if extra := [name for name in file.assets if name not in wanted and not vague.covers(name)]:
         message = f"{some(map(brief, extra), len(extra))}, which no layer of the config looks for; Keras leaves it alone"
         yield warning("WT-047", message, at.asset(extra[0]))
+    yield from check_vocabularies(subject)
 
 
 def _by_owner(assets: Iterable[str]) -> list[list[str]]:

@@ -101,7 +101,7 @@ _ORDER = {"error": 0, "warning": 1, "info": 2}
 
 
 def ordered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Each once, unsafe before invalid before unchecked, then warnings, then the rest [VR-006]; else in the order of the looking."""
+    """Each once: unsafe, invalid, unchecked, then warnings, then the rest [VR-006]; else in the order of the looking."""
     return tuple(sorted(dict.fromkeys(findings), key=lambda it: (_ORDER[it.severity], -VERDICTS.index(it.verdict))))
 
 

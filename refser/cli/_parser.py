@@ -269,13 +269,10 @@ def _codes(text: str) -> frozenset[str]:
 
 
 def _target(text: str) -> str:
-    from refser.checks import target
+    from refser.checks.target import read_target
 
-    read = getattr(target, "read_target", None)
-    if read is None:
-        raise argparse.ArgumentTypeError("targets are not known yet")
     try:
-        read(text)
+        read_target(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text

@@ -292,7 +292,7 @@ MUTANTS: list[tuple[str, Callable[[], Any], Change, str, list[str]]] = [
     ("a bfloat16 bias of float32", narrow, put(f"{A}/1", np.zeros(4, "f4")), SAME, ["WT-043"]),
     ("a float32 kernel of bfloat16", dense,
      put(f"{A}/0", np.ones((3, 4), ml_dtypes.bfloat16), dtype="bfloat16"), OTHER, ["WT-043"]),
-    ("bfloat16 said of its bits", narrow, put(f"{A}/0", np.ones((3, 4), "u2"), dtype="bfloat16"), REFUSED, ["WT-043"]),
+    ("bfloat16 said of its bits", narrow, put(f"{A}/0", np.ones((3, 4), "u2"), dtype="bfloat16"), REFUSED, ["VA-013"]),
     ("bfloat16 said to be float16", narrow,
      put(f"{A}/0", np.ones((3, 4), ml_dtypes.bfloat16), dtype="float16"), REFUSED, ["VA-002"]),
     ("an int8 kernel of int32", quantized, lambda file: put(f"{A}/0", file[f"{A}/0"][()].astype("i4"))(file), SAME, ["WT-043"]),
