@@ -36,7 +36,8 @@ from refser.values import DTYPES, ByteRange, MemoryBytes, Model, Weight, WeightG
 
 ROOT = Path(__file__).parent.parent
 SPEC = ROOT / "spec"
-CHAPTERS = sorted(path for path in SPEC.glob("*.md") if path.stem not in ("README", "introduction", "changes"))
+NOT_CHAPTERS = ("README", "introduction", "versions", "changes", "open-questions")
+CHAPTERS = sorted(path for path in SPEC.glob("*.md") if path.stem not in NOT_CHAPTERS)
 SECTIONS = ["Layout", "Requirements", "Examples", "Left open"]
 ID = re.compile(r"\b[A-Z][A-Z0-9]-\d{3}\b")
 VERBS = re.compile(r"\b(?:MUST|SHOULD|MAY)\b")
