@@ -3,6 +3,8 @@
 # make check  lint and types
 # make fuzz   mutated files, FUZZ_SECONDS for each of four kinds
 # make bench  speed against peers
+# make docs   the site, into site/
+# make docs-test  the site in a browser (Debian's chromium)
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -10,7 +12,7 @@ MODEL := tests/golden/keras-3.15.1/functional.keras
 FUZZ_SECONDS ?= 600
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check fuzz bench golden clean
+.PHONY: demo test check fuzz bench golden docs docs-test clean
 
 demo: $(VENV)/installed
 	$(BIN)/refser inspect $(MODEL)
@@ -38,8 +40,14 @@ bench: $(VENV)/installed-bench
 golden:
 	$(PYTHON) tests/golden/make/run.py
 
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+docs-test: docs
+	$(BIN)/python -m pytest -n 0 -rs tests/test_docs.py
+
 clean:
-	rm -rf $(VENV) demo-out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) demo-out site .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "refser needs Python 3.10 or later: make PYTHON=/path/to/python3")'
