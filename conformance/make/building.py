@@ -42,11 +42,16 @@ class Case(NamedTuple):
     title: str
     files: Files
     input: str
-    verdict: str
+    verdict: str  # empty: none is asked for
     code: str = ""
     at: str | None = None
     advisories: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    kind: str = ""  # what the verdict says: "reject" or "read"
+    covers: tuple[str, ...] = ()  # with `code`, which need not stand here too
+    others: tuple[str, ...] = ()  # codes that may be told instead of `code`
+    expect: Json | None = None
+    more: tuple[tuple[str, Any], ...] = ()  # other fields of case.json
 
 
 # Configs
@@ -281,40 +286,59 @@ def keras(config: Json | bytes | None = None, weights: bytes | None = None, *mor
 # Writing
 
 
-def write(chapter: str, cases: list[Case], script: str) -> None:
-    folder = CASES / chapter
-    if folder.exists():
-        shutil.rmtree(folder)
+def write(chapter: str, cases: list[Case], script: str, folder: Path = CASES) -> None:
+    """The folder of a chapter, made anew."""
+    if (folder / chapter).exists():
+        shutil.rmtree(folder / chapter)
     slugs = [case.slug for case in cases]
     if twice := {slug for slug in slugs if slugs.count(slug) > 1}:
         raise ValueError(f"two cases named {twice}")
     for case in cases:
-        here = folder / case.slug
+        here = folder / chapter / case.slug
         here.mkdir(parents=True)
-        for name, data in case.files.items():
-            path = here / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if data is None:
-                path.mkdir()
-            elif isinstance(data, Link):
-                path.symlink_to(data.target)
-            else:
-                path.write_bytes(data)
-        refused = case.verdict in ("invalid", "unsafe")
-        about: Json = {
-            "id": f"{chapter}/{case.slug}",
-            "title": case.title,
-            "kind": "reject" if refused else "read",
-            "covers": [case.code] if case.code else [],
-            "spec": ">=0.1",
-            "input": case.input,
-            "verdict": case.verdict,
-        }
-        if refused:
-            about["problem"] = {"code": case.code} | ({"at": case.at} if case.at is not None else {})
-        if case.advisories:
-            about["advisories"] = list(case.advisories)
-        if case.tags:
-            about["tags"] = list(case.tags)
-        about["made_by"] = {"script": f"make/{script}"}
-        (here / "case.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        put_files(here, case.files)
+        write_json(here / "case.json", described(case, chapter, script))
+        if case.expect is not None:
+            write_json(here / "expect.json", case.expect)
+
+
+def put_files(folder: Path, files: Files) -> None:
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if data is None:
+            path.mkdir()
+        elif isinstance(data, Link):
+            path.symlink_to(data.target)
+        else:
+            path.write_bytes(data)
+
+
+def described(case: Case, chapter: str, script: str) -> Json:
+    """What case.json says."""
+    refused = bool(case.code)
+    about: Json = {
+        "id": f"{chapter}/{case.slug}",
+        "title": case.title,
+        "kind": case.kind or ("reject" if refused else "read"),
+        "covers": list(dict.fromkeys([*case.covers, *([case.code] if case.code and not case.covers else [])])),
+        "spec": ">=0.1",
+        "input": case.input,
+    }
+    if case.verdict:
+        about["verdict"] = case.verdict
+    if refused:
+        about["problem"] = {"code": case.code} | ({"or": list(case.others)} if case.others else {})
+        about["problem"] |= {"at": case.at} if case.at is not None else {}
+    if case.expect is not None:
+        about["expect"] = "expect.json"
+    about |= dict(case.more)
+    if case.advisories:
+        about["advisories"] = list(case.advisories)
+    if case.tags:
+        about["tags"] = list(case.tags)
+    return {**about, "made_by": {"script": f"make/{script}"}}
+
+
+def write_json(path: Path, value: Json) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
