@@ -3,6 +3,7 @@
 # make check  lint and types
 # make fuzz   mutated files, FUZZ_SECONDS for each of four kinds
 # make bench  speed against peers
+# make conformance  the suite over other tools, into conformance/RESULTS.md
 # make docs   the site, into site/
 # make docs-test  the site in a browser (Debian's chromium)
 PYTHON ?= python3
@@ -12,7 +13,7 @@ MODEL := tests/golden/keras-3.15.1/functional.keras
 FUZZ_SECONDS ?= 600
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check fuzz bench golden docs docs-test clean
+.PHONY: demo test check fuzz bench golden conformance docs docs-test clean
 
 demo: $(VENV)/installed
 	$(BIN)/refser inspect $(MODEL)
@@ -39,6 +40,9 @@ bench: $(VENV)/installed-bench
 
 golden:
 	$(PYTHON) tests/golden/make/run.py
+
+conformance:
+	$(PYTHON) conformance/results.py
 
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -1,6 +1,7 @@
 """What `validate` asks of a file: is it sound, do config and weights agree, is it safe to hand to Keras.
 
-Spec: spec/validate.md (VR).  Not here: what is asked of one subject (the modules, one function for a requirement or a family).
+Spec: spec/validate.md (VR).  What Keras saves is no fault [VR-009].
+Not here: what is asked of one subject (the modules, one function for a requirement or a family).
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ def _untold(stops: Sequence[Finding], findings: Sequence[Finding]) -> list[Findi
 
 
 def _statistics(subject: Subject) -> dict[str, object]:
+    """VR-010."""
     file = subject.file
     return {
         "keras_version": file.keras_version,

@@ -1,6 +1,7 @@
 """Is it safe to hand to Keras: what loading the file would import, call, open, fetch, decode or allocate.
 
-Spec: spec/safety.md (SF).  Not here: the container, HDF5 that reaches outside (hdf5), what a class takes (constructors).
+Spec: spec/safety.md (SF), spec/validate.md (VR-008).
+Not here: the container, HDF5 that reaches outside (hdf5), what a class takes (constructors).
 """
 
 from __future__ import annotations

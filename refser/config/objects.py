@@ -1,6 +1,7 @@
 """Serialized Keras objects: a view on the JSON that knows its place in it, and changes nothing.
 
-Spec: spec/config-objects.md (CF).  Keras: keras.src.saving.serialization_lib; keras.src.legacy.saving.serialization.
+Spec: spec/config-objects.md (CF).  A name is only a name, and nothing is looked up for it [CF-022].
+Keras: keras.src.saving.serialization_lib; keras.src.legacy.saving.serialization.
 Not here: values that Keras writes in the shape of objects (nodes), the models among them (models, _graph).
 """
 

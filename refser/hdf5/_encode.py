@@ -102,7 +102,7 @@ def dataspace(shape: tuple[int, ...], *, fixed: bool = False) -> bytes:
     return struct.pack("<BBB5x", 1, len(shape), maximum) + dims * (2 if maximum else 1)
 
 
-def datatype(dtype: str, big_endian: bool = False, size: int = 0) -> bytes:
+def datatype(dtype: str, big_endian: bool = False, size: int = 0) -> bytes:  # in the byte order it was given in [VA-010]
     """A Keras dtype as h5py stores it [H5-020 to H5-024]; `size` bytes for strings and opaque elements."""
     if (plain := _TYPES.get((dtype, big_endian and size > 1))) is not None:
         return plain

@@ -22,7 +22,7 @@ _COLLECTION_OBJECTS = 0xFFFE
 
 
 def plan_file(root: NewGroup) -> Plan:
-    """Where everything goes.  The same tree gives the same bytes, whatever the order in which it was made [H5-069]."""
+    """Where everything goes, with no hole [H5-097].  The same tree gives the same bytes in whatever order [H5-069]."""
     return _Layout(root).plan()
 
 

@@ -1,6 +1,7 @@
 """Reading that goes on after a fault: what is wrong with one part of a model is handed over, and the others are read.
 
-Spec: spec/validate.md (VR).  Not here: what the parts are (the layouts).
+Spec: spec/keras-zip.md (KZ-035), spec/keras-dir.md (KD-010), spec/weights-sharded.md (SH-015).
+Not here: what the parts are (the layouts).
 """
 
 from __future__ import annotations

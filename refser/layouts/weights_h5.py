@@ -68,6 +68,7 @@ def detect_weights_h5(root: Group) -> bool:
 
 
 def _is_vars(path: str) -> bool:
+    """Below whatever older versions called their containers [WH-007]."""
     return path.endswith("/vars") or path == "vars"
 
 
@@ -143,7 +144,7 @@ def _ordinary_store(flat: Flat, refuse: Refuse | None) -> Store | None:
 
 
 def _any_store(root: Group, refuse: Refuse | None) -> Store:
-    """What is wrong where the arrays are not, and groups inside the groups of weights."""
+    """What is wrong where the arrays are not, and groups inside the groups of weights, whose keys have slashes [WH-011]."""
     owners: list[tuple[Group, list[str]]] = []
     arrays: dict[str, Dataset] = {}
     left_out = set[str]()

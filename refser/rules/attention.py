@@ -125,7 +125,7 @@ _GROUPED = Rule(
     "GroupQueryAttention",
     children=_grouped,
     output=lambda layer, shapes: layer.given(shapes, 3),
-    python_name="GroupedQueryAttention",
+    python_name="GroupedQueryAttention",  # [WT-018]
 )
 
 RULES = (

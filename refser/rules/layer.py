@@ -27,7 +27,7 @@ class Unknown(Exception):
 
 
 class Unbuilt(Exception):
-    """The layer was never built, and so has no variables.  Never leaves the package."""
+    """The layer was never built, and so has no variables [WT-013].  Never leaves the package."""
 
 
 class Layer:

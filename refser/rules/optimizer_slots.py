@@ -1,6 +1,6 @@
 """The groups that a compiled model's optimizer makes: where they stand, and optimizers around others.
 
-Spec: spec/weight-trees.md (WT).  Keras: keras.trainers.Trainer, keras.optimizers.  Not here: what each one keeps
+Spec: spec/weight-trees.md (WT-016).  Keras: keras.trainers.Trainer, keras.optimizers.  Not here: what each one keeps
 (optimizers), for which variables (trained).
 """
 

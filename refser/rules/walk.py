@@ -19,7 +19,7 @@ _NO_WORD, _WORD, _TAIL = re.compile(r"\W+"), re.compile(r"(.)([A-Z][a-z]+)"), re
 
 
 class Opaque(NamedTuple):
-    """A place below which the config cannot tell."""
+    """A place below which the config cannot tell [WT-015]."""
 
     path: str  # inner path of the object, "layers/my_layer"
     class_name: str
