@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from builders import Description, descriptions, examples
 from graph_findings import found_in
 from hypothesis import given
 from hypothesis import strategies as st
-from test_rules_applications import NAMES
 
 pytestmark = [pytest.mark.keras, pytest.mark.xdist_group("keras-numpy")]
 
@@ -22,13 +19,3 @@ def test_cf050_random_models_have_no_finding(description: Description, tmp_path_
 
     model = build(description, bits=False)
     assert found_in(config_of(model), tmp_path_factory.mktemp("random")) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_cf050_architectures_have_no_finding(name: str, tmp_path: Path) -> None:
-    import keras
-    from trees import config_of
-
-    model = getattr(keras.applications, name)(weights=None)
-    assert found_in(config_of(model), tmp_path) == []

@@ -204,12 +204,3 @@ def test_sf001_compiled_models_and_operations_have_no_finding() -> None:
     )
     for config in (keras.saving.serialize_keras_object(model), json.loads(model.to_json())):
         assert codes(json.loads(json.dumps(config))) == set()
-
-
-@pytest.mark.parametrize("name", ["MobileNet", "ConvNeXtTiny", "InceptionResNetV2"])  # the last two with layers of their own
-def test_sf001_architectures_have_no_finding(name: str) -> None:
-    import keras
-
-    with keras.StatelessScope():  # makes no values
-        config = json.loads(getattr(keras.applications, name)(weights=None).to_json())
-    assert codes(config) == set()
