@@ -432,7 +432,6 @@ WRONG: tuple[tuple[str, str, dict[str, Any], Any], ...] = (
     ("LY-004", "Conv2D", {**CONV, "groups": 3}, (None, 8, 8, 4)),
     ("LY-004", "Conv2D", {**CONV, "groups": 2}, (None, 8, 8, 3)),
     ("LY-003", "Conv2D", {**CONV, "data_format": "nchw"}, (None, 8, 8, 4)),
-    ("LY-003", "Conv2D", {**CONV, "use_bias": "yes"}, (None, 8, 8, 4)),
     ("LY-002", "Conv2D", CONV, (None, 8, 4)),
     ("LY-002", "Conv2D", CONV, ()),
     ("LY-002", "Conv2D", CONV, [[None, 8, 8, 4], [None, 8, 8, 4]]),

@@ -109,8 +109,10 @@ def alarms(config: str, real: list[Real], groups: list[str]) -> list[str]:
     weights = {it.path: refser.Weight.from_array(it.path, np.zeros(it.shape, it.dtype)) for it in real}
     keys: dict[str, list[str]] = {group: [] for group in sorted({*groups, "vars"})}
     for path in weights:
-        group, _, key = path.rpartition("/")
-        keys[group].append(key)
+        group = path.rpartition("/")[0]
+        while group not in keys:  # a key with slashes
+            group = group.rpartition("/")[0]
+        keys[group].append(path[len(group) + 1 :])
     owners = tuple(refser.WeightGroup(path=group, name=None, keys=tuple(found)) for group, found in keys.items())
     metadata = {"keras_version": keras.__version__, "date_saved": "2026-01-01@00:00:00"}
     file = BytesIO()
