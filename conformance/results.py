@@ -185,6 +185,8 @@ def finding(number: int, about: Json, seen: dict[tuple[str, str], Json]) -> list
     for (tool, case), it in seen.items():
         if tool not in about["tools"] or it["result"] not in ("fail", "crash", "hang"):
             continue
+        if "unlike" in about and seen.get((about["unlike"], case), {}).get("result") != "pass":
+            continue
         if any(fnmatch.fnmatchcase(case, pattern) for pattern in about["cases"]) and about.get("message", "") in it["message"]:
             shown.append(f"  - `{case}`, {tool}: {it['result']}: `{told(it['message'])}`")
     if shown:
@@ -235,7 +237,8 @@ def report(found: list[Json]) -> str:
         "stands in the second table. A refusal counts as right for a file that is to be refused, whatever its reason.",
         "A *crash* is the end of the process, or memory that ran out.",
         "",
-        f"Each case runs in a process of its own, with at most {TIMEOUT} s and {MEMORY} MiB of address space (not in Node).",
+        f"Each case has at most {TIMEOUT} s, and {MEMORY} MiB of address space but in Node. Of the tools in Python, refser apart,",
+        "each case is answered by a process of its own.",
         "What a writer wrote is read by refser; what refser wrote, by h5py and Keras. `unusual/*` are sound files, on which a",
         "scanner raises a false alarm or does not.",
         "",

@@ -1,4 +1,4 @@
-"""Plain h5py, zipfile and json, as scripts use them: open, walk over `items()`, take `[()]`.
+"""Plain h5py, zipfile and json, as scripts use them: open, walk over `items()`, take `[()]` and `attrs`.
 
 Reads the config as JSON and every array; writes arrays and members.  Knows nothing of Keras: no order of weights, no bfloat16,
 no limits, nothing that is refused but what the three libraries refuse.  With `--told-dtypes` it takes the dtype of opaque
@@ -76,6 +76,7 @@ def legacy(file: h5py.File) -> Answer:
 
 
 def arrays(group: h5py.Group, path: str) -> Iterator[tuple[str, Answer]]:
+    dict(group.attrs)
     for name, item in group.items():
         if isinstance(item, h5py.Dataset):
             yield path + name, array(item)
@@ -84,6 +85,7 @@ def arrays(group: h5py.Group, path: str) -> Iterator[tuple[str, Answer]]:
 
 
 def array(dataset: h5py.Dataset) -> Answer:
+    dict(dataset.attrs)
     return shown(dataset[()], str(dataset.attrs.get("dtype", "")) if TOLD in sys.argv else "")
 
 

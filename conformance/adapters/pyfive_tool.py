@@ -57,6 +57,7 @@ def legacy(file: Any) -> Iterator[tuple[str, Answer]]:
 
 
 def arrays(group: Any, path: str) -> Iterator[tuple[str, Answer]]:
+    dict(group.attrs)
     for name, item in group.items():
         if isinstance(item, pyfive.Dataset):
             yield path + name, array(item)
@@ -69,6 +70,7 @@ def text(name: Any) -> str:
 
 
 def array(dataset: Any) -> Answer:
+    dict(dataset.attrs)
     return shown(dataset[()])
 
 
