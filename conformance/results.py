@@ -237,7 +237,7 @@ def report(found: list[Json]) -> str:
         "stands in the second table. A refusal counts as right for a file that is to be refused, whatever its reason.",
         "A *crash* is the end of the process, or memory that ran out.",
         "",
-        f"Each case has at most {TIMEOUT} s, and {MEMORY} MiB of address space but in Node. Of the tools in Python, refser apart,",
+        f"A case has at most {TIMEOUT} s, and {MEMORY} MiB of addresses but in Node. Of the tools in Python, refser apart,",
         "each case is answered by a process of its own.",
         "What a writer wrote is read by refser; what refser wrote, by h5py and Keras. `unusual/*` are sound files, on which a",
         "scanner raises a false alarm or does not.",
