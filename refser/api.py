@@ -158,7 +158,7 @@ def validate(
         from refser.checks.target import read_target
 
         read_target(target)
-    options = Options(target=target, values=values or deep, deep=deep, also_allow=frozenset(also_allow))
+    options = Options(target=target, values=values, deep=deep, also_allow=frozenset(also_allow))
     text, source = _opened(path)
     return validate_layout(text, limits=limits, options=options, suppress=suppress, strict=strict, source=source)
 

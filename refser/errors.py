@@ -18,9 +18,13 @@ class Problem:
     hint: str = ""  # what the file's owner can do; empty unless certain
 
     def __str__(self) -> str:
-        place = f"{self.at}: " if self.at else ""
-        hint = f"; {self.hint}" if self.hint else ""
-        return printable(f"{place}{self.message}{hint} [{self.code}]")
+        return one_line(self.code, self.message, self.at, self.hint)
+
+
+def one_line(code: str, message: str, at: str, hint: str) -> str:
+    """Where, what, what to do, by which requirement."""
+    place, advice = f"{at}: " if at else "", f"; {hint}" if hint else ""
+    return printable(f"{place}{message}{advice} [{code}]")
 
 
 class RefserError(Exception):

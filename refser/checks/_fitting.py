@@ -17,7 +17,8 @@ from refser.rules.walk import Opaque
 from refser.values import DTYPES, Weight
 
 _LONGEST = 120  # characters of one name in a message
-_MODELS = ("keras-zip", "keras-dir")
+MODELS = ("keras-zip", "keras-dir")  # layouts of a whole model of Keras 3
+OLD_CONTAINER = "_layer_checkpoint_dependencies"  # where tf.keras up to 2.14 has the layers
 _FLOATS, _INTEGERS = "fV", "iu"
 
 
@@ -26,7 +27,7 @@ class Places:
 
     def __init__(self, file: ModelFile) -> None:
         self._name, self._slash = os.path.basename(file.path.rstrip("/")), "/" if file.layout == "keras-dir" else ":"
-        self._start = self._name + (f"{self._slash}model.weights.h5:/" if file.layout in _MODELS else ":/")
+        self._start = self._name + (f"{self._slash}model.weights.h5:/" if file.layout in MODELS else ":/")
 
     def __call__(self, path: str) -> str:
         return self._start + path

@@ -5,7 +5,7 @@ Spec: spec/arguments.md (AR), spec/targets.md (TG).  Not here: what is wrong wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from refser._record import record
@@ -75,9 +75,9 @@ def functions(subject: Subject) -> Iterator[tuple[Function, Symbol | None]]:
                 yield node, symbol
 
 
-def strings(subject: Subject) -> Iterator[Named]:
-    """The strings that name a function or a class: in configs of Keras's own objects, and in what a model was compiled with."""
-    for node, symbol in objects(subject):
+def strings(subject: Subject, owned: Iterable[tuple[KerasObject, Symbol | None]]) -> Iterator[Named]:
+    """The strings that name a function or a class: in configs of Keras's own `objects`, and in what it was compiled with."""
+    for node, symbol in owned:
         if symbol is not None:
             for key, family in _roles(symbol):
                 value = node.config.get(key)

@@ -11,6 +11,7 @@ from typing import Any
 
 from refser.checks._safety_names import words
 from refser.checks.symbols import names
+from refser.rules.walk import snake_case
 
 SHORT = 24  # characters: no code, and no address worth a word, is shorter
 NAME = re.compile(r"(?:[^\x00-\x1f\x7f>]{1,200}>)?[^\W\d]\w*(?:\.[^\W\d]\w*)*\Z")
@@ -183,10 +184,3 @@ def asset_kind(name: str, head: bytes) -> str | None:
     if head.startswith(_PROGRAMS) or lower.endswith(_PROGRAM_NAMES):
         return "program"
     return "archive" if lower.endswith(_ARCHIVE_NAMES) else None
-
-
-_SNAKE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-
-
-def snake_case(name: str) -> str:
-    return _SNAKE.sub("_", name).lower()

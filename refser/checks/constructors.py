@@ -20,8 +20,8 @@ def check_constructors(subject: Subject) -> Iterator[Finding]:
     index = _judge_of(subject)
     if index is None:
         return
-    hints = Hints()
-    for node, symbol in objects(subject):
+    hints, owned = Hints(), list(objects(subject))
+    for node, symbol in owned:
         if symbol is None and _is_private(node.module) and not _is_keras_3(index):
             continue  # of the private modules of tf.keras, only classes without another name are in the table
         if symbol is None or not symbol.is_in(index):
@@ -32,7 +32,7 @@ def check_constructors(subject: Subject) -> Iterator[Finding]:
     for function, symbol in functions(subject):
         if symbol is None or not symbol.is_in(index):
             yield _unknown(function, function.name, symbol, index, hints)
-    for named in strings(subject):
+    for named in strings(subject, owned):
         if not named.is_known(index):
             yield _unknown_string(named, subject.file.generation == "legacy", index, hints)
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from refser._record import field, record
-from refser.errors import AccessError, LimitError, Problem, RefserError, UnsafeError, UnsupportedError, printable
+from refser.errors import AccessError, LimitError, Problem, RefserError, UnsafeError, UnsupportedError, one_line
 
 Severity = Literal["error", "warning", "info"]
 Verdict = Literal["valid", "unchecked", "invalid", "unsafe"]
@@ -32,9 +32,7 @@ class Finding:
     verdict: Verdict = "invalid"
 
     def __str__(self) -> str:
-        place = f"{self.at}: " if self.at else ""
-        hint = f"; {self.hint}" if self.hint else ""
-        return printable(f"{place}{self.message}{hint} [{self.code}]")
+        return one_line(self.code, self.message, self.at, self.hint)
 
 
 def error(code: str, message: str, at: str = "", hint: str = "") -> Finding:

@@ -16,7 +16,8 @@ from refser.config.nodes import walk
 from refser.config.objects import KerasObject, Node
 from refser.errors import RefserError
 from refser.layouts import ModelFile
-from refser.rules.tree import WeightTree, expected_weights, read_version
+from refser.rules.tree import WeightTree, expected_weights, followed, read_version, tree_of
+from refser.rules.walk import Owner
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -77,13 +78,25 @@ class Subject:
         """The version the file says it was saved by, which proves nothing; the newest where it says none."""
         return read_version(self.file.keras_version)
 
-    @cached_property
+    @property
     def tree(self) -> WeightTree | None:
         """The weights that the config calls for."""
+        return self._derived[0]
+
+    @property
+    def owner(self) -> Owner | None:
+        """The model, as the tree was derived from it; None for files of Keras 1 and 2."""
+        return self._derived[1]
+
+    @cached_property
+    def _derived(self) -> tuple[WeightTree | None, Owner | None]:
         if self.config is None:
-            return None
+            return None, None
         try:
-            return expected_weights(self.config, keras_version=self.file.keras_version, generation=self.file.generation)
+            if self.file.generation == "legacy":
+                return expected_weights(self.config, keras_version=self.file.keras_version, generation="legacy"), None
+            with followed():
+                return tree_of(self.config, keras_version=self.file.keras_version)
         except RefserError as error:
             self.refuse(error)
-            return None
+            return None, None

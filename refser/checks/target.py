@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from refser._record import record
 from refser.checks import symbols
 from refser.checks._comparison import Held, compared
+from refser.checks._fitting import MODELS, OLD_CONTAINER
 from refser.checks._keras_objects import functions, objects, strings
 from refser.checks._target_forms import odd_forms
 from refser.checks.report import Finding, error
@@ -21,11 +22,9 @@ from refser.errors import RefserError
 from refser.rules.tree import WeightTree, expected_weights
 
 _TARGET = re.compile(r"(?:(keras|tf[._-]?keras)\s*==\s*)?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?")
-_MODELS = ("keras-zip", "keras-dir")
 DIRECTORIES_SINCE = (3, 6)
 ASSETS_SINCE = (3,)
 BIDIRECTIONAL_SINCE = (3, 3)  # before, Keras 3 finds no weights in the layers that it makes for one
-_OLD_CONTAINER = "_layer_checkpoint_dependencies"
 # What Keras 3 takes out of the layers of older files before it calls their classes.
 _CONVERTED = frozenset({"batch_input_shape"})
 _CONVERTED_LAMBDA = frozenset({"module", "function_type", "output_shape_type", "output_shape_module"})
@@ -83,7 +82,8 @@ def check_target(subject: Subject) -> Iterator[Finding]:
 
 def _config(subject: Subject, target: Target) -> Iterator[Finding]:
     """TG-002 and TG-003."""
-    for node, symbol in objects(subject):
+    owned = list(objects(subject))
+    for node, symbol in owned:
         if symbol is None:
             continue  # in no version: AR-001
         if not _has(node, symbol, target.index):
@@ -96,7 +96,7 @@ def _config(subject: Subject, target: Target) -> Iterator[Finding]:
     for function, symbol in functions(subject):
         if symbol is not None and not symbol.is_in(target.index):
             yield _lacks(function, function.name, symbol, target)
-    for named in strings(subject):
+    for named in strings(subject, owned):
         if not named.is_known(target.index):
             message = f"{shown(named.string)}; wanted one of the {named.family} of {target.text}"
             yield error("TG-002", message, path_of(named.place))
@@ -172,7 +172,7 @@ def _weights(subject: Subject, target: Target) -> Iterator[Finding]:
             if symbol is not None and symbol.name == "keras.layers.Bidirectional":
                 yield error("TG-005", f"a Bidirectional layer; {target.text} does not find the weights of any", node.at)
                 return
-    if file.layout not in _MODELS or subject.config is None or "weights" in file.unread:
+    if file.layout not in MODELS or subject.config is None or "weights" in file.unread:
         return
     if subject.version < (3,):
         for weight in file.weights.values():
@@ -182,7 +182,7 @@ def _weights(subject: Subject, target: Target) -> Iterator[Finding]:
                 return
     held = Held(file)
     walks = [target.known]
-    if _OLD_CONTAINER in held.prefixes and target.version >= (3,):
+    if OLD_CONTAINER in held.prefixes and target.version >= (3,):
         walks.append("2.14.0")  # Keras 3 looks there too, where it finds nothing under `layers`
     faults: list[Finding] = []
     first: WeightTree | None = None

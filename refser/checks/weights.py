@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from refser.checks._comparison import Held, compared
-from refser.checks._fitting import Dtypes, Places, brief, some, weight_at
+from refser.checks._fitting import MODELS, OLD_CONTAINER, Dtypes, Places, brief, some, weight_at
 from refser.checks.assets import check_assets
 from refser.checks.legacy_weights import check_legacy_weights
 from refser.checks.report import Finding, error, info
@@ -19,8 +19,7 @@ from refser.errors import RefserError
 from refser.layouts import ModelFile
 from refser.rules.tree import NEWEST, WeightTree, expected_weights, read_version
 
-_MODELS, _WEIGHTS = ("keras-zip", "keras-dir"), ("weights-h5", "weights-sharded")
-_OLD_CONTAINER = "_layer_checkpoint_dependencies"
+_WEIGHTS = ("weights-h5", "weights-sharded")
 _OTHER_WALKS = ("2.14.0", "2.13.1")  # Keras 3 looks there too, where it finds nothing under `layers`
 
 
@@ -28,7 +27,7 @@ def check_weights(subject: Subject) -> Iterator[Finding]:
     file = subject.file
     if "weights" in file.unread:
         return
-    if file.layout in _MODELS:
+    if file.layout in MODELS:
         held = Held(file)
         yield from held.faults
         if (tree := subject.tree) is None or subject.config is None:
@@ -63,7 +62,7 @@ def _best(subject: Subject, config: Mapping[str, Any], tree: WeightTree, held: H
         return found
     version = subject.version
     others = [".".join(map(str, NEWEST))] if version != NEWEST else []
-    if _OLD_CONTAINER in held.prefixes:
+    if OLD_CONTAINER in held.prefixes:
         others.extend(text for text in _OTHER_WALKS if read_version(text) != version)
     for text in others:
         try:

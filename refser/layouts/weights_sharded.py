@@ -9,11 +9,11 @@ import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from refser import atomic, jsonio
+from refser import jsonio
+from refser._record import field, record
 from refser.config.objects import shown
 from refser.errors import AccessError, InvalidError, LimitError, Problem, RefserError, UnsafeError
 from refser.hdf5 import Group, NewGroup, read_tree, write_tree
@@ -75,6 +75,8 @@ def _shard_tree(index: str, name: str, limits: Limits, refuse: Refuse | None) ->
 
 def write_weights_sharded(model: Model, path: str, *, max_shard_size: float | None = None, overwrite: bool = False) -> None:
     """Shards of at most `max_shard_size` GiB, filled in order as Keras fills them; without it, one shard of 5 GiB [SH-008]."""
+    from refser import atomic  # which readers do without
+
     if not path.endswith(INDEX_SUFFIX):
         message = f"the name {os.path.basename(path)!r} for an index; wanted one that ends in {INDEX_SUFFIX}"
         raise InvalidError(Problem(code="SH-001", message=message, at=path))
@@ -100,7 +102,7 @@ def write_weights_sharded(model: Model, path: str, *, max_shard_size: float | No
             atomic.forget(temporary)
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class _Shard:
     name: str
     tree: NewGroup = field(default_factory=NewGroup)
@@ -113,7 +115,7 @@ class _Shard:
             add_group(self.tree, group)
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class _Index:
     shards: Sequence[_Shard]
 
@@ -134,6 +136,8 @@ class _Index:
 
 def _split(model: Model, base: str, max_shard_size: float) -> list[_Shard]:
     """Fill one shard after another; a weight that does not fit starts the next [SH-008]."""
+    from dataclasses import replace
+
     try:
         cap = float(max_shard_size) * GIB
     except (TypeError, ValueError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import Any, Literal
 
@@ -75,12 +76,19 @@ def expected_weights(
         raise ValueError(f"{generation!r:.40} as a generation; wanted 'v3' or 'legacy'")
     if keras_version is not None and not isinstance(keras_version, str):
         raise TypeError(f"{keras_version!r:.40} as a version of Keras; wanted text, such as '3.15.1'")
-    try:
+    with followed():
         if generation == "legacy":
             from refser.rules.legacy import expected_legacy_weights
 
             return expected_legacy_weights(config, keras_version=keras_version)
         return tree_of(config, keras_version=keras_version, optimizer=optimizer)[0]
+
+
+@contextmanager
+def followed() -> Iterator[None]:
+    """What goes down from layer to layer; raises `LimitError` where it goes too deep."""
+    try:
+        yield
     except RecursionError as error:
         message = "layers in layers, deeper than this Python can follow"
         raise LimitError(Problem(code="LI-002", message=message, at="config")) from error
