@@ -48,6 +48,20 @@ def dense(file: h5py.File) -> None:
     file["layers/dense/vars/0"] = KERNEL
 
 
+class Pipe(io.RawIOBase):
+    """What cannot seek, and so makes zipfile write data descriptors."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.data += data
+        return len(data)
+
+
 def zip_bytes(members: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", method) as archive:

@@ -20,6 +20,7 @@ from helpers import (
     CONFIG,
     KERNEL,
     METADATA,
+    Pipe,
     central,
     dense,
     everything,
@@ -197,23 +198,9 @@ def test_kz007_members_of_every_method_are_read(tmp_path: Path, method: int) -> 
     assert everything(tmp_path / "m.keras") == KERNEL.nbytes
 
 
-class Unseekable(io.RawIOBase):
-    """What makes zipfile write data descriptors."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self.data += data
-        return len(data)
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_kz013_members_with_data_descriptors_are_read(tmp_path: Path, method: int) -> None:
-    stream = Unseekable()
+    stream = Pipe()
     with zipfile.ZipFile(stream, "w", method) as archive:  # type: ignore[arg-type]
         for name, data in keras_members().items():
             archive.writestr(name, data)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import zip_streaming
-from helpers import CONFIG, GOLDEN, central, dense, h5_bytes, keras_members, local, patched, zip_bytes
+from helpers import CONFIG, GOLDEN, Pipe, central, dense, h5_bytes, keras_members, local, patched, zip_bytes
 
 import refser
 from refser.checks.container import check_container
@@ -96,18 +96,6 @@ def test_kz020_archives_that_refser_writes_have_none_of_these(seekable: bool, op
     data = stream.getvalue() if seekable else bytes(stream.data)
     assert said(data, deep=True) == []
     assert [name for name, _ in zip_streaming.members(data)] == zipfile.ZipFile(io.BytesIO(data)).namelist()
-
-
-class Pipe(io.RawIOBase):
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self.data += data
-        return len(data)
 
 
 @pytest.mark.parametrize("wide", [False, True])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 SLOW = 2  # seconds of CPU for one mutant
 GROWTH = 100 << 20  # bytes by which one mutant may raise the peak of memory
@@ -25,6 +28,18 @@ def bounded() -> None:
 
 class Slow(BaseException):
     """Not an `Exception`, so that nobody takes it for a bad file."""
+
+
+def last_line(script: str, seconds: float, seed: int) -> str:
+    """What a script says last, run as `script child SECONDS SEED`; before, it says the number of each mutant it begins with."""
+    command = [sys.executable, script, "child", str(seconds), str(seed)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
+    except subprocess.TimeoutExpired as error:
+        pytest.fail(f"mutant {(error.stdout or b'').decode().split()[-1:]}: hangs")
+    *_, last = done.stdout.splitlines() or [""]
+    assert done.returncode == 0, f"mutant {last}: exit status {done.returncode}\n{done.stderr}"
+    return last
 
 
 @contextlib.contextmanager

@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 import sys
 import time
 from collections import Counter
 
 import pytest
-from bounds import bounded, watched
+from bounds import bounded, last_line, watched
 from mutants import mutant
 
 from refser import hdf5
@@ -87,14 +86,7 @@ def child(seconds: float, number: int) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_every_mutant_is_looked_at_whole() -> None:
-    command = [sys.executable, __file__, "child", str(SECONDS), str(SEED)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS + 60)
-    except subprocess.TimeoutExpired as error:
-        pytest.fail(f"mutant {(error.stdout or b'').decode().split()[-1:]}: hangs")
-    *_, last = done.stdout.splitlines() or [""]
-    assert done.returncode == 0, f"mutant {last}: exit status {done.returncode}\n{done.stderr}"
-    found = json.loads(last)
+    found = json.loads(last_line(__file__, SECONDS, SEED))
     print(f"hdf5: {found}")
     assert found["ok"]
     assert found["H5-086 info"]

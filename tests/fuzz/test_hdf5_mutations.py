@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bounds import bounded, watched
+from bounds import bounded, last_line, watched
 from mutants import mutant, sources
 from peer import SHORT
 
@@ -187,14 +187,7 @@ def child(seconds: float, number: int) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_any_mutant_is_read_right_or_refused() -> None:
-    command = [sys.executable, __file__, "child", str(SECONDS), str(SEED)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS + 60)
-    except subprocess.TimeoutExpired as error:
-        pytest.fail(f"mutant {(error.stdout or b'').decode().split()[-1:]}: hangs")
-    *_, last = done.stdout.splitlines() or [""]
-    assert done.returncode == 0, f"mutant {last}: exit status {done.returncode}\n{done.stderr}"
-    codes, compared = json.loads(last)
+    codes, compared = json.loads(last_line(__file__, SECONDS, SEED))
     print(f"hdf5: {sum(codes.values())} mutants, {codes}, {compared}")
     assert codes["ok"]
     assert len(codes) > 4  # refused for several reasons

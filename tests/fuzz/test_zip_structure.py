@@ -29,6 +29,7 @@ from bounds import bounded, watched
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import zip_streaming
+from helpers import Pipe
 
 import refser
 from refser.checks.container import check_container
@@ -47,18 +48,6 @@ SIZES = {b"PK\x03\x04": 30, b"PK\x01\x02": 46, b"PK\x05\x06": 22, b"PK\x06\x06":
 NUMBERS = [0, 1, 2, 7, 8, 0x20, 0x40, 0x800, 0x2000, 0x7FFF, 0xFFFE, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF, 1 << 40]
 READERS = (zip_streaming.members, zip_streaming.members_by_offset)
 NUMBERS += [(1 << 63) - 1, 1 << 63, (1 << 64) - 1]
-
-
-class Pipe(io.RawIOBase):
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: object) -> int:
-        self.data += data  # type: ignore[arg-type]
-        return len(data)  # type: ignore[arg-type]
 
 
 @cache

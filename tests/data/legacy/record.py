@@ -9,12 +9,11 @@ other names once it was loaded is there a second time.  The configs are without 
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 import tempfile
 from pathlib import Path
 
-import h5py
+import recorded
 
 keras = importlib.import_module("keras" if sys.argv[1] == "keras" else "tensorflow.keras")
 L, Model, Sequential = keras.layers, keras.models.Model, keras.models.Sequential
@@ -364,30 +363,12 @@ def called_twice():
     return Model([first, second], L.Dense(1)(L.concatenate([model(first), model(second)])))
 
 
-def text(value):
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def kept(value):
-    if isinstance(value, dict):
-        ends = ("initializer", "regularizer", "constraint", "init")
-        return {key: kept(item) for key, item in value.items() if not key.endswith(ends)}
-    return [kept(item) for item in value] if isinstance(value, list) else value
-
-
 def saved(model, path):
     if sys.argv[1] == "tensorflow":
         model.save(path, save_format="h5")
     else:
         model.save(path)
-    with h5py.File(path, "r") as file:
-        base = file["model_weights"]
-        layers = []
-        for name in map(text, base.attrs["layer_names"]):
-            keys = [text(key) for key in base[name].attrs["weight_names"]]
-            layers.append([name, [[key, list(base[name][key].shape), str(base[name][key].dtype)] for key in keys]])
-        config = kept(json.loads(text(file.attrs["model_config"])))
-        return {"keras_version": text(file.attrs["keras_version"]), "config": config, "layers": layers}
+    return recorded.read(path)
 
 
 def record():
@@ -404,8 +385,7 @@ def record():
             continue
         if again["layers"] != found[name]["layers"]:
             found[f"{name}, loaded"] = again
-    lines = [f"{json.dumps(name)}: {json.dumps(entry, separators=(',', ':'))}" for name, entry in found.items()]
-    Path(sys.argv[2]).write_text("{{\n{}\n}}\n".format(",\n".join(lines)), "utf-8")
+    recorded.write(sys.argv[2], found)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ Under Keras 1.2.2, with TensorFlow.  The configs are without initializers, regul
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from pathlib import Path
 
-import h5py
 import keras
+import recorded
 from keras import layers as L
 from keras.models import Model, Sequential
 
@@ -95,36 +94,17 @@ MODELS = {
 }
 
 
-def text(value):
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def kept(value):
-    if isinstance(value, dict):
-        ends = ("initializer", "regularizer", "constraint", "init")
-        return {key: kept(item) for key, item in value.items() if not key.endswith(ends)}
-    return [kept(item) for item in value] if isinstance(value, list) else value
-
-
 def saved(model, path):
     model.save(path)
-    with h5py.File(path, "r") as file:
-        base = file["model_weights"]
-        layers = []
-        for name in map(text, base.attrs["layer_names"]):
-            keys = [text(key) for key in base[name].attrs["weight_names"]]
-            layers.append([name, [[key, list(base[name][key].shape), str(base[name][key].dtype)] for key in keys]])
-        config = kept(json.loads(text(file.attrs["model_config"])))
-        return {"keras_version": text(file.attrs["keras_version"]), "config": config, "layers": layers}
+    return recorded.read(path)
 
 
 def record():
-    lines = []
+    found = {}
     for name, make in MODELS.items():
         keras.backend.clear_session()
-        entry = saved(make(), str(Path(tempfile.mkdtemp(), "model.h5")))
-        lines.append(f"{json.dumps(name)}: {json.dumps(entry, separators=(',', ':'))}")
-    Path(sys.argv[1]).write_text("{{\n{}\n}}\n".format(",\n".join(lines)), "utf-8")
+        found[name] = saved(make(), str(Path(tempfile.mkdtemp(), "model.h5")))
+    recorded.write(sys.argv[1], found)
 
 
 if __name__ == "__main__":
